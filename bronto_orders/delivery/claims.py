@@ -1,0 +1,127 @@
+"""The SQL of delivery: who holds a row, until when, and what is written when a result comes in.
+
+Everything here is one statement, or a few in one transaction, on the database's own clock. A row is held by a lease:
+``lease_token`` names the holder, ``due_at`` is when the lease ends, ``lease_revision`` is the revision that the holder
+will send. Whoever writes a result names the token; a holder whose lease was taken over writes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from contextlib import nullcontext
+from typing import Any
+
+from django.db import connections, models, transaction
+from django.db.models import Case, Exists, F, Q, Value, When
+
+from bronto_orders.conf import DeliverySettings
+from bronto_orders.models import AccountStatus, DbNow, Order, Presence, SyncState
+from bronto_orders.models.querysets import OrderQuerySet
+
+#: The order has changed since it was claimed.
+MOVED_ON = Q(revision__gt=F("lease_revision"))
+
+
+def gate_closed(account: str) -> Exists:
+    """Tell in SQL whether nothing may be sent for the account now."""
+    shut = Q(paused=True) | Q(held_until__gt=DbNow())
+    return Exists(AccountStatus.objects.filter(shut, account=account))
+
+
+def claim(
+    account: str, limit: int, settings: DeliverySettings, *, using: str, pks: Collection[int] | None = None
+) -> list[Order]:
+    """Take up to ``limit`` due orders of the account, oldest first, and return them as they are *after* the claim.
+
+    Reading after the claim makes sure that what is sent is never older than ``lease_revision``. A row whose lease has
+    run out may have been sent by a holder that died, so that an add of it is of unknown fate.
+    """
+    orders = Order.objects.using(using)
+    candidates = orders.due().filter(~gate_closed(account), account=account).order_by("due_at")
+    if pks is not None:
+        candidates = candidates.filter(pk__in=pks)
+    token = uuid.uuid4()
+    skips_locked = connections[using].features.has_select_for_update_skip_locked
+    if skips_locked:
+        candidates = candidates.select_for_update(skip_locked=True)
+    # SQLite has one writer at a time: a conditional UPDATE is all the locking there is, and needs no transaction.
+    with transaction.atomic(using=using) if skips_locked else nullcontext():
+        chosen = list(candidates.values_list("pk", flat=True)[:limit])
+        if not chosen:
+            return []
+        orders.due().filter(pk__in=chosen).update(**_lease(token, settings))
+    return list(orders.filter(pk__in=chosen, lease_token=token).order_by("pk").prefetch_related("line_items"))
+
+
+def _lease(token: uuid.UUID, settings: DeliverySettings) -> dict[str, Any]:
+    never_tried = Q(presence=Presence.ABSENT, lease_token=None)
+    taken_over_add = Q(presence=Presence.ABSENT, lease_token__isnull=False)
+    return {
+        "due_at": Case(
+            When(never_tried, then=DbNow(settings.add_lease_seconds)),
+            default=DbNow(settings.update_lease_seconds),
+            output_field=models.DateTimeField(),
+        ),
+        "presence": Case(
+            When(taken_over_add, then=Value(Presence.UNSURE.value)),
+            default=F("presence"),
+            output_field=models.CharField(),
+        ),
+        "attempts": F("attempts") + 1,
+        "sync_state": SyncState.SENDING,
+        "lease_revision": F("revision"),
+        "lease_token": token,
+    }
+
+
+def held(order: Order, *, using: str) -> OrderQuerySet:
+    """Return the order's row if the lease that it was claimed with still stands."""
+    return Order.objects.using(using).filter(pk=order.pk, lease_token=order.lease_token)
+
+
+_NO_LEASE: dict[str, Any] = {"lease_token": None, "lease_revision": None}
+
+
+def at_rest(state: SyncState, reason: str = "", message: str = "") -> dict[str, Any]:
+    """Assign the end of an order's delivery; one that has changed meanwhile is due again at once."""
+
+    def unless_moved_on(otherwise: object, output_field: models.Field[Any, Any], value: object) -> Case:
+        return Case(When(MOVED_ON, then=Value(otherwise)), default=Value(value), output_field=output_field)
+
+    return {
+        "sync_state": unless_moved_on(SyncState.PENDING.value, models.CharField(), state.value),
+        "sync_reason": unless_moved_on("", models.CharField(), reason),
+        "sync_message": unless_moved_on("", models.TextField(), message),
+        "due_at": Case(When(MOVED_ON, then=DbNow()), default=None, output_field=models.DateTimeField()),
+        "attempts": 0,
+        "flips": 0,
+        **_NO_LEASE,
+    }
+
+
+def waiting(delay: float) -> dict[str, Any]:
+    """Assign another try, ``delay`` seconds from now."""
+    return {"sync_state": SyncState.PENDING, "due_at": DbNow(delay), **_NO_LEASE}
+
+
+def hand_back(orders: Collection[Order], *, using: str) -> None:
+    """Give back orders that were claimed and not sent, as if they had not been claimed."""
+    by_token: dict[uuid.UUID, list[int]] = {}
+    for order in orders:
+        by_token.setdefault(order.lease_token, []).append(order.pk)
+    for token, pks in by_token.items():
+        rows = Order.objects.using(using).filter(pk__in=sorted(pks), lease_token=token)
+        rows.update(attempts=F("attempts") - 1, **waiting(0))
+
+
+def repair(order: Order, *, settle_seconds: float, using: str) -> bool:
+    """Have an order whose lease was lost after sending pushed once more, when what was sent can no longer land.
+
+    Returns whether there still is such an order.
+    """
+    row = Order.objects.using(using).filter(pk=order.pk)
+    if not row.mark():
+        return False
+    row.update(last_sent_hash="", **({"settle_until": DbNow(settle_seconds)} if settle_seconds else {}))
+    return True

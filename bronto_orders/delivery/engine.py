@@ -1,0 +1,263 @@
+"""The engine: claim a batch, build the bodies, send them from threads, record the results; until nothing is due.
+
+Only the calling thread uses the database; the threads do HTTP. No transaction is open during HTTP. Orders flow: while
+some are in flight, others are claimed and results are recorded in batches, with no barrier between.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+from django.utils import timezone
+
+from bronto_orders import wire
+from bronto_orders.conf import GUARD_SECONDS, AccountSettings, DeliverySettings, bronto_settings
+from bronto_orders.delivery import claims, hints, records
+from bronto_orders.delivery.clients import client_for
+from bronto_orders.delivery.gate import Gate
+from bronto_orders.delivery.pace import Pace
+from bronto_orders.delivery.policy import Operation
+from bronto_orders.delivery.pushes import next_push
+from bronto_orders.delivery.sending import Job, Result, send
+from bronto_orders.models import Order, SyncAttempt
+from bronto_orders.payloads import InvalidOrderError, build_document
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds after which a Celery task stops claiming and leaves the rest to the next one.
+TASK_SECONDS = 50.0
+#: Results are recorded when there are this many, or when the oldest has waited this many seconds.
+FLUSH_RESULTS = 50
+FLUSH_SECONDS = 0.1
+#: Seconds between looks for new due orders while earlier ones are in flight.
+POLL_SECONDS = 0.25
+#: How long a database that is away is waited for, and the longest pause between tries, in seconds.
+DATABASE_PATIENCE = 60.0
+DATABASE_PAUSE = 15.0
+
+
+@dataclass
+class Report:
+    """What a run did, as counts of orders by outcome."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, outcome: str) -> None:
+        """Count one order."""
+        self.counts[str(outcome)] = self.counts.get(outcome, 0) + 1
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.counts.items())) or "nothing due"
+
+
+def deliver(
+    account: str,
+    *,
+    pks: Collection[int] | None = None,
+    trigger: str = "command",
+    using: str = DEFAULT_DB_ALIAS,
+    budget_seconds: float | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Report:
+    """Deliver the account's due orders (or those of ``pks`` that are due) until none is left.
+
+    ``trigger`` says for the record who asked. After ``budget_seconds``, or once ``stopping()`` is true, no more are
+    claimed; those in flight are finished. Raises BrontoConfigurationError when the account is not configured properly.
+    """
+    delivery = bronto_settings.delivery
+    if not delivery.enabled:
+        return Report()
+    run = _Run(bronto_settings.account(account), delivery, pks=pks, trigger=trigger, using=using)
+    ends_at = None if budget_seconds is None else time.monotonic() + budget_seconds
+    return run.run(lambda: stopping() or (ends_at is not None and time.monotonic() > ends_at))
+
+
+def sweep(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """Wake workers for each configured account that has due orders. Returns these accounts."""
+    due = set(Order.objects.using(using).due().order_by().values_list("account", flat=True).distinct())
+    accounts = sorted(due.intersection(bronto_settings.account_names))
+    if accounts:
+        hints.wake(set(accounts), using=using, trigger="sweep")
+    return accounts
+
+
+def prune(*, days: int, using: str = DEFAULT_DB_ALIAS, batch_size: int = 1000) -> int:
+    """Delete attempts that are older than ``days``, in batches. Returns how many were deleted."""
+    old = SyncAttempt.objects.using(using).filter(started_at__lt=timezone.now() - timedelta(days=days))
+    deleted = 0
+    while pks := list(old.order_by("pk").values_list("pk", flat=True)[:batch_size]):
+        deleted += SyncAttempt.objects.using(using).filter(pk__in=pks).delete()[0]
+    return deleted
+
+
+class _Run:
+    def __init__(
+        self,
+        account: AccountSettings,
+        delivery: DeliverySettings,
+        *,
+        pks: Collection[int] | None,
+        trigger: str,
+        using: str,
+    ) -> None:
+        self.account = account
+        self.delivery = delivery
+        self.pks = pks
+        self.trigger = trigger
+        self.using = using
+        self.report = Report()
+        self.client = client_for(account)
+        self.pace = Pace(account)
+        self.results: SimpleQueue[Result] = SimpleQueue()
+        self.in_flight = 0
+        # Half as many again as the threads can send, so that none waits for the next claim; more would let leases age.
+        self.capacity = account.concurrency + (account.concurrency + 1) // 2
+        self.more_due = True
+        self.looked_at = float("-inf")
+
+    def run(self, stopping: Callable[[], bool]) -> Report:
+        self.gate = self._with_database(lambda: Gate(self.account.name, using=self.using))
+        with ThreadPoolExecutor(self.account.concurrency, thread_name_prefix="bronto-orders") as pool:
+            while True:
+                claimed = 0 if stopping() or self.gate.held else self._refill(pool)
+                if self.in_flight:
+                    self._record(self._collect())
+                elif not claimed:
+                    break
+        if self.more_due and not self.gate.held:
+            hints.wake({self.account.name}, using=self.using, trigger=self.trigger)
+        return self.report
+
+    def _refill(self, pool: ThreadPoolExecutor) -> int:
+        """Claim and submit what there is room for, unless that is little or a look a moment ago found nothing more.
+
+        Returns how many orders were claimed.
+        """
+        room = min(self.capacity - self.in_flight, self.delivery.batch_size)
+        if self.in_flight:
+            too_little = room < min(self.capacity // 3, self.delivery.batch_size)
+            too_soon = not self.more_due and time.monotonic() - self.looked_at < POLL_SECONDS
+            if too_little or too_soon:
+                return 0
+        room = self._allowed(room)
+        self.looked_at = claimed_at = time.monotonic()
+        orders = self._with_database(lambda: self._claim(room)) if room else []
+        self.more_due = len(orders) > 0
+        jobs, settled = self._prepare(orders, claimed_at)
+        self.pace.give_back(room - len(jobs))
+        if settled:
+            self._with_database(lambda: records.settle(settled, using=self.using))
+        for end in settled:
+            self.report.add(end.outcome)
+        for job in jobs:
+            self.in_flight += 1
+            pool.submit(self._work, job)
+        return len(orders)
+
+    def _allowed(self, room: int) -> int:
+        """Return how many of ``room`` requests the rate limit allows; wait for the first if nothing is in flight."""
+        allowed = self.pace.take(room)
+        if not allowed and not self.in_flight:
+            time.sleep(self.pace.seconds_to_next_window())
+            allowed = self.pace.take(room)
+        return allowed
+
+    def _claim(self, room: int) -> list[Order]:
+        limit = self.gate.claim_limit(room)
+        return claims.claim(self.account.name, limit, self.delivery, using=self.using, pks=self.pks)
+
+    def _work(self, job: Job) -> None:
+        self.results.put(send(self.client, job, halted=lambda: self.gate.held))
+
+    def _collect(self) -> list[Result]:
+        """Wait a moment for a result, then take what else comes within FLUSH_SECONDS."""
+        results: list[Result] = []
+        wait_until = time.monotonic() + POLL_SECONDS
+        while len(results) < min(self.in_flight, FLUSH_RESULTS):
+            try:
+                results.append(self.results.get(timeout=max(0.0, wait_until - time.monotonic())))
+            except Empty:
+                break
+            if len(results) == 1:
+                wait_until = time.monotonic() + FLUSH_SECONDS
+        return results
+
+    def _record(self, results: list[Result]) -> None:
+        if not results:
+            return
+        decided = records.judge(results, gate=self.gate, delivery=self.delivery)
+        unsent = [result.job.order for result in results if not result.sent]
+        self._with_database(
+            lambda: records.record(decided, unsent, gate=self.gate, delivery=self.delivery, using=self.using)
+        )
+        self.in_flight -= len(results)
+        self.more_due = True
+        for item in decided:
+            self.report.add(item.decision.outcome)
+
+    def _prepare(self, orders: list[Order], claimed_at: float) -> tuple[list[Job], list[records.Settled]]:
+        jobs: list[Job] = []
+        settled: list[records.Settled] = []
+        for order in orders:
+            try:
+                job = self._job(order, claimed_at)
+            except InvalidOrderError as error:
+                settled.append(records.Settled.invalid(order, error))
+                continue
+            except Exception as error:  # one order that cannot be built must not stop the others
+                logger.exception("Order %d cannot be built", order.pk, extra={"order": order.pk})
+                settled.append(records.Settled.unbuildable(order, error))
+                continue
+            if job is None:
+                settled.append(records.Settled.unchanged(order))
+            else:
+                jobs.append(job)
+        return jobs, settled
+
+    def _job(self, order: Order, claimed_at: float) -> Job | None:
+        """Return the request to send. None when Bronto has this very content already."""
+        document = build_document(order, order.line_items.all(), now=timezone.now())
+        push = next_push(order, document, with_order_date=self.account.update_order_date)
+        if push.idle:
+            return None
+        adding = push.operation == Operation.ADD
+        resync = (order.resync_options or {}) if order.resync_revision == order.lease_revision else {}
+        lease = self.delivery.add_lease_seconds if adding else self.delivery.update_lease_seconds
+        reserve = self.account.total_timeout + GUARD_SECONDS + (0 if adding else self.delivery.settle_seconds)
+        return Job(
+            order=order,
+            push=push,
+            body_json=wire.dumps(push.body).encode(),
+            trigger=resync.get("trigger", self.trigger),
+            options={
+                "create_contact": self.account.create_contact,
+                "trigger_events": resync.get("trigger_events", self.account.trigger_events),
+                "ignore_invalid_tid": self.account.ignore_invalid_tid,
+            },
+            start_before=claimed_at + lease - reserve,
+            call_seconds=self.account.total_timeout,
+        )
+
+    def _with_database(self, work: Callable[[], T]) -> T:
+        """Do database work; when the server goes away, connect anew and go on, holding on to what is in memory."""
+        connection = connections[self.using]
+        pause, gives_up_at = 0.2, time.monotonic() + DATABASE_PATIENCE
+        while True:
+            try:
+                return work()
+            except (OperationalError, InterfaceError) as error:
+                if connection.in_atomic_block or time.monotonic() > gives_up_at:
+                    raise
+                logger.warning("The database failed (%s); trying again in %.1f s.", type(error).__name__, pause)
+                connection.close()
+                time.sleep(pause)
+                pause = min(pause * 2, DATABASE_PAUSE)

@@ -1,0 +1,224 @@
+"""Writing results down: one guarded UPDATE for each order, fenced by its lease, and the attempts in one INSERT."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware
+from django.utils.translation import gettext as _
+
+from bronto_orders import diffing, signals, wire
+from bronto_orders.client.redaction import excerpt, redacted_body
+from bronto_orders.conf import DeliverySettings
+from bronto_orders.delivery import claims
+from bronto_orders.delivery.gate import Gate
+from bronto_orders.delivery.policy import Decision, Operation, Outcome, Standing, decide
+from bronto_orders.delivery.sending import Result
+from bronto_orders.models import DbNow, Order, Presence, SyncAttempt, SyncState
+from bronto_orders.payloads import InvalidOrderError, acknowledged
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """An order that needs no request."""
+
+    order: Order
+    outcome: str
+    state: SyncState
+    reason: str = ""
+    message: str = ""
+
+    @classmethod
+    def unchanged(cls, order: Order) -> Settled:
+        """Bronto has this very content already."""
+        return cls(order, "unchanged", SyncState.SYNCED)
+
+    @classmethod
+    def invalid(cls, order: Order, error: InvalidOrderError) -> Settled:
+        """Bronto would refuse it."""
+        return cls(order, Outcome.SKIPPED, SyncState.SKIPPED, error.code, str(error.message))
+
+    @classmethod
+    def unbuildable(cls, order: Order, error: Exception) -> Settled:
+        """Our own code failed on it."""
+        message = _("The order could not be turned into a request (%(error)s). Tell the developers.")
+        return cls(
+            order, Outcome.SKIPPED, SyncState.SKIPPED, "invalid:order", message % {"error": type(error).__name__}
+        )
+
+
+def settle(ends: Iterable[Settled], *, using: str) -> None:
+    """Record orders that came to rest without a request."""
+    done = []
+    with transaction.atomic(using=using):
+        for end in ends:
+            columns = claims.at_rest(end.state, end.reason, end.message)
+            if end.state is SyncState.SYNCED:
+                columns = {"acked_revision": F("lease_revision"), **columns}
+            if claims.held(end.order, using=using).update(**columns):
+                done.append(end)
+    for end in done:
+        _announce(end.order, end.state, end.reason, using)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A result, what is to be done about the order, and what is to be written about the account."""
+
+    result: Result
+    decision: Decision
+    gate_columns: dict[str, Any]
+
+
+def judge(results: Iterable[Result], *, gate: Gate, delivery: DeliverySettings) -> list[Decided]:
+    """Decide on results of requests that were sent, in the order in which they came."""
+    return [_judge(result, gate, delivery) for result in results if result.sent]
+
+
+def _judge(result: Result, gate: Gate, delivery: DeliverySettings) -> Decided:
+    decision = decide(result.exchange(), delivery, healthy=gate.healthy)
+    columns = gate.take(decision)
+    if not gate.breaker_closed and decision.standing is Standing.FAILING:
+        decision = replace(decision, counts=False)
+    return Decided(result, decision, columns)
+
+
+def record(decided: list[Decided], unsent: list[Order], *, gate: Gate, delivery: DeliverySettings, using: str) -> None:
+    """Write results down in one transaction, then send the signals.
+
+    May be called again with the same results when the database fails half way. An order whose lease has been taken
+    over is left to its new holder and pushed once more after that: what was sent meanwhile may have come in between.
+    """
+    with transaction.atomic(using=using):
+        if unsent:
+            claims.hand_back(unsent, using=using)
+        kept: list[Decided] = []
+        lost: list[Decided] = []
+        for item in decided:
+            row = claims.held(item.result.job.order, using=using)
+            (kept if row.update(**_columns(item, delivery)) else lost).append(item)
+        repaired = [item for item in lost if _repair(item.result, delivery, using)]
+        attempts = [_attempt(item, item.decision.outcome) for item in kept]
+        attempts += [_attempt(item, Outcome.LEASE_LOST) for item in repaired]
+        SyncAttempt.objects.using(using).bulk_create(attempts)
+        gate.write({name: value for item in decided for name, value in item.gate_columns.items()})
+    gate.announce(item.gate_columns for item in decided)
+    for item in kept:
+        _announce(item.result.job.order, item.decision.state, item.decision.reason, using)
+
+
+def _repair(result: Result, delivery: DeliverySettings, using: str) -> bool:
+    """Have the order pushed once more. False if the shop has deleted it."""
+    order = result.job.order
+    logger.warning("The lease of order %d was lost; it is pushed once more.", order.pk, extra={"order": order.pk})
+    settle_seconds = delivery.settle_seconds if result.job.push.operation == Operation.UPDATE else 0
+    return claims.repair(order, settle_seconds=settle_seconds, using=using)
+
+
+def _columns(item: Decided, delivery: DeliverySettings) -> dict[str, Any]:
+    decision = item.decision
+    if decision.state is SyncState.SYNCED:
+        return {"acked_revision": F("lease_revision"), **_acknowledged(item.result), **claims.at_rest(SyncState.SYNCED)}
+    columns = _knowledge(item)
+    if decision.state is not SyncState.PENDING:
+        return columns | claims.at_rest(decision.state, decision.reason, decision.message)
+    if decision.settle:
+        columns["settle_until"] = DbNow(delivery.settle_seconds)
+    if decision.flip:
+        columns["flips"] = F("flips") + 1
+    if not decision.counts:
+        columns["attempts"] = F("attempts") - 1
+    return columns | {
+        "sync_reason": decision.reason,
+        "sync_message": decision.message,
+        **claims.waiting(decision.delay),
+    }
+
+
+def _knowledge(item: Decided) -> dict[str, Any]:
+    """Return what the answer tells of the order's existence at Bronto."""
+    presence, found = item.decision.presence, item.result.found
+    if presence is None:
+        return {}
+    if presence is Presence.ABSENT:
+        return {"presence": presence, "bronto_order_id": ""}
+    if found:
+        return {"presence": presence, "bronto_order_id": str(found[0].get("orderId", ""))[:64]}
+    return {"presence": presence}
+
+
+def _acknowledged(result: Result) -> dict[str, Any]:
+    job, answer = result.job, result.answer or {}
+    tracking = answer.get("hasTracking")
+    return {
+        "presence": Presence.PRESENT,
+        "last_sent": wire.storable(acknowledged(job.push.body, job.order.last_sent)),
+        "last_sent_hash": job.push.fingerprint,
+        "bronto_order_id": answer["orderId"][:64],
+        "bronto_updated_at": _moment(answer.get("updatedDate")),
+        "has_tracking": tracking if isinstance(tracking, bool) else None,
+        "synced_at": DbNow(),
+        "settle_until": None,
+    }
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        moment = parse_datetime(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and is_aware(moment) else None
+
+
+def _attempt(item: Decided, outcome: str) -> SyncAttempt:
+    result, decision = item.result, item.decision
+    job, answer, error = result.job, result.answer, result.error
+    differences = diffing.taken_differently(job.push.body, answer) if answer else []
+    return SyncAttempt(
+        order=job.order,
+        account=job.order.account,
+        revision=job.order.lease_revision,
+        operation=job.push.operation,
+        trigger=job.trigger,
+        started_at=result.started_at,
+        duration_ms=round(result.duration * 1000),
+        http_status=_status(result),
+        outcome=outcome,
+        reason=excerpt(str(error)) if error else "",
+        decision=decision.message or _decision(differences),
+        request_excerpt=redacted_body(job.body_json),
+        answer_excerpt=redacted_body(wire.dumps(answer)) if answer else "",
+        differences=differences,
+    )
+
+
+def _decision(differences: list[str]) -> str:
+    if differences:
+        return _("Bronto took the order, with other values in: %(names)s.") % {"names": ", ".join(differences)}
+    return _("Done: Bronto has acknowledged the order.")
+
+
+def _status(result: Result) -> int | None:
+    if result.answer is not None:
+        return 201 if result.job.push.operation == Operation.ADD else 200
+    return getattr(result.error, "status", None)
+
+
+def _announce(order: Order, state: SyncState, reason: str, using: str) -> None:
+    known = {"order_id": order.pk, "account": order.account, "using": using}
+    logger.info("order %d: %s %s", order.pk, state.value, reason, extra=known)
+    if state is SyncState.SYNCED:
+        signals.order_synced.send_robust(Order, **known)
+    elif state is SyncState.REJECTED:
+        signals.order_rejected.send_robust(Order, reason=reason, **known)
+    elif state is SyncState.SKIPPED:
+        signals.order_skipped.send_robust(Order, reason=reason, **known)

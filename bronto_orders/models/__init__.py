@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from bronto_orders.models.account import AccountStatus
+from bronto_orders.models.attempt import SyncAttempt
+from bronto_orders.models.deliverable import Presence, SyncState
+from bronto_orders.models.functions import DbNow
+from bronto_orders.models.order import LineItem, Order
+
+__all__ = ["AccountStatus", "DbNow", "LineItem", "Order", "Presence", "SyncAttempt", "SyncState"]

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, models, router, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from bronto_orders import tracking
+from bronto_orders.models import newborn
+from bronto_orders.models.deliverable import Deliverable
+from bronto_orders.models.querysets import LineItemQuerySet, OrderQuerySet, mark_orders
+
+AMOUNT: dict[str, Any] = {"max_digits": 19, "decimal_places": 4, "null": True, "blank": True}
+LINK_LENGTH = 2000
+
+
+class Order(Deliverable):
+    """An order as the shop tells it, and beside it what Bronto has acknowledged of it.
+
+    Saving, by whatever road, marks the row as owed to Bronto in the same statement. Empty text and None mean that the
+    shop says nothing; a value that was sent once and is emptied later is cleared at Bronto too.
+    """
+
+    #: A key of the ACCOUNTS setting.
+    account = models.CharField(_("account"), max_length=64, default="default")
+    #: The shop's own order number. Bronto never changes it, so neither should the shop.
+    customer_order_id = models.CharField(_("order number"), max_length=255)
+    email_address = models.EmailField(_("e-mail address"), blank=True, default="")
+    contact_id = models.CharField(_("contact ID"), max_length=255, blank=True, default="")
+    #: Between 2000-01-01 and five years ahead (S1, S2).
+    order_date = models.DateTimeField(_("order date"), default=timezone.now, null=True, blank=True)
+    #: ISO 4217 code; amounts are rounded to its minor unit.
+    currency = models.CharField(_("currency"), max_length=3, blank=True, default="")
+    #: After discount, tax and shipping.
+    grand_total = models.DecimalField(_("grand total"), **AMOUNT)
+    #: Before discount, tax and shipping.
+    subtotal = models.DecimalField(_("subtotal"), **AMOUNT)
+    #: Positive for a reduction; Bronto documents no sign.
+    discount_amount = models.DecimalField(_("discount"), **AMOUNT)
+    tax_amount = models.DecimalField(_("tax"), **AMOUNT)
+    shipping_amount = models.DecimalField(_("shipping"), **AMOUNT)
+    shipping_date = models.DateTimeField(_("shipping date"), null=True, blank=True)
+    shipping_details = models.TextField(_("shipping details"), blank=True, default="")
+    shipping_tracking_url = models.URLField(_("shipping tracking URL"), max_length=LINK_LENGTH, blank=True, default="")
+    origin_ip = models.GenericIPAddressField(_("client address"), null=True, blank=True)
+    origin_user_agent = models.TextField(_("user agent"), blank=True, default="")
+    message_id = models.CharField(_("message ID"), max_length=255, blank=True, default="")
+    delivery_id = models.CharField(_("delivery ID"), max_length=255, blank=True, default="")
+    cart_id = models.UUIDField(_("cart ID"), null=True, blank=True)
+    #: Bronto's enhanced attribution counts only orders whose source is ``WEBSITE``.
+    order_source = models.CharField(_("order source"), max_length=64, blank=True, default="")
+    #: Bronto takes it and never gives it back (H:obj): this is the only record of it.
+    tid = models.CharField(_("tracking ID"), max_length=255, blank=True, default="")
+    tracking_cookie_name = models.CharField(_("tracking cookie name"), max_length=255, blank=True, default="")
+    tracking_cookie_value = models.CharField(_("tracking cookie value"), max_length=1024, blank=True, default="")
+    #: Only processed orders count in Bronto's revenue figures.
+    processed = models.BooleanField(_("processed"), default=False)
+    shipped = models.BooleanField(_("shipped"), default=False)
+
+    objects = OrderQuerySet.as_manager()
+
+    class Meta(Deliverable.Meta):
+        abstract = False
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+        base_manager_name = "objects"
+        constraints = [
+            *Deliverable.Meta.constraints,
+            models.UniqueConstraint(fields=["account", "customer_order_id"], name="bronto_orders_order_number_unique"),
+            models.CheckConstraint(condition=~Q(customer_order_id=""), name="bronto_orders_order_number_given"),
+        ]
+        indexes = [
+            models.Index(fields=["account", "due_at"], condition=Q(due_at__isnull=False), name="bronto_orders_due"),
+        ]
+        permissions = [
+            ("resync_order", _("Can send orders to Bronto again")),
+            ("view_diff", _("Can compare orders with Bronto")),
+        ]
+
+    def __str__(self) -> str:
+        return self.customer_order_id
+
+    @property
+    def status(self) -> str:
+        """Bronto's older word for ``processed``. On the wire, only ``states`` is sent."""
+        return "PROCESSED" if self.processed else "PENDING"
+
+    def before_insert(self) -> None:
+        """Take what the current request knows of the customer's way here into fields left empty."""
+        tracking.fill(self)
+
+    def save_base(self, raw: bool = False, *args: Any, **kwargs: Any) -> None:  # noqa: FBT001, FBT002
+        inserting = self._state.adding
+        if inserting and not raw:
+            self.before_insert()
+        super().save_base(raw, *args, **kwargs)
+        if inserting:
+            newborn.remember(self.pk, self._state.db or DEFAULT_DB_ALIAS)
+
+
+class LineItem(models.Model):
+    """One line of an order. Writing it marks the order as changed."""
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="line_items", verbose_name=_("order"))
+    #: Sorts the lines; Bronto numbers them from 0 in the order sent.
+    position = models.PositiveIntegerField(_("position"), default=0)
+    name = models.CharField(_("name"), max_length=1000, blank=True, default="")
+    description = models.TextField(_("description"), blank=True, default="")
+    sku = models.CharField(_("SKU"), max_length=255, blank=True, default="")
+    #: Free text.
+    other = models.TextField(_("other"), blank=True, default="")
+    category = models.CharField(_("category"), max_length=1000, blank=True, default="")
+    image_url = models.URLField(_("image URL"), max_length=LINK_LENGTH, blank=True, default="")
+    product_url = models.URLField(_("product URL"), max_length=LINK_LENGTH, blank=True, default="")
+    quantity = models.DecimalField(_("quantity"), max_digits=12, decimal_places=3, default=Decimal(1))
+    #: List price of one.
+    unit_price = models.DecimalField(_("unit price"), **AMOUNT)
+    #: Price paid for one.
+    sale_price = models.DecimalField(_("sale price"), **AMOUNT)
+    #: Price paid for the line.
+    total_price = models.DecimalField(_("total"), **AMOUNT)
+
+    objects = LineItemQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("line item")
+        verbose_name_plural = _("line items")
+        base_manager_name = "objects"
+        ordering = ["position", "pk"]
+
+    def __str__(self) -> str:
+        return self.name or self.sku
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Any, values: Any, **kwargs: Any) -> LineItem:
+        item = super().from_db(db, field_names, values, **kwargs)
+        item._stored_order_id = item.__dict__.get("order_id")
+        return item
+
+    #: The order that the row belonged to when it was read, for items that are moved.
+    _stored_order_id: Any = None
+
+    def save_base(
+        self,
+        raw: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+        force_insert: Any = False,  # noqa: FBT002
+        force_update: bool = False,  # noqa: FBT001, FBT002
+        using: str | None = None,
+        update_fields: Any = None,
+    ) -> None:
+        using = using or router.db_for_write(type(self), instance=self)
+        owners = {self.order_id, self._stored_order_id} - {None}
+        if all(newborn.includes(pk, using) for pk in owners):
+            super().save_base(raw, force_insert, force_update, using, update_fields)
+            return
+        with transaction.atomic(using=using, savepoint=False):
+            mark_orders(owners, using)
+            super().save_base(raw, force_insert, force_update, using, update_fields)
+
+    def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
+        using = using or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using, savepoint=False):
+            mark_orders([self.order_id], using)
+            return super().delete(using=using, keep_parents=keep_parents)

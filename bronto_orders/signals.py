@@ -1,0 +1,28 @@
+"""Signals that this app sends.
+
+All are sent with ``send_robust``: a receiver that raises is logged and hurts nobody.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+#: Orders were marked as changed by a bulk write or by their line items, which send no ``post_save`` of the order.
+#: Sent inside the transaction that marks. Arguments: ``using`` (database alias).
+orders_marked = Signal()
+
+#: Bronto has acknowledged the newest state of an order. Sent after the result is committed.
+#: Arguments: ``order_id`` (primary key), ``account``, ``using``.
+order_synced = Signal()
+
+#: Bronto refused an order; it waits for the next change. Arguments: as above, and ``reason`` (machine code).
+order_rejected = Signal()
+
+#: An order was not sent, for a reason that is not an error of Bronto's. Arguments: as above, and ``reason``.
+order_skipped = Signal()
+
+#: Sending for an account stopped. Arguments: ``account``, ``reason`` (machine code), ``using``.
+account_held = Signal()
+
+#: Sending for an account goes on after a hold. Arguments: ``account``, ``using``.
+account_released = Signal()

@@ -1,0 +1,89 @@
+"""Exact JSON: money leaves as the decimal that it is and comes back as the same decimal.
+
+``json`` can write a Decimal only by way of a float, which loses digits beyond the fifteenth, so writing is done here.
+Reading is ``json``'s own with numbers kept as Decimal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+#: The decimal exponents that are read, those of a double and somewhat more.
+GREATEST_EXPONENT = 400
+
+
+def dumps(value: object) -> str:
+    """Write JSON text with sorted keys and no spaces, so that equal values give equal text.
+
+    Decimals are written in full, without exponent and without trailing zeros (``Decimal("3.90")`` gives ``3.9``).
+    Raises TypeError for a type that JSON has no word for and ValueError for NaN and infinities.
+    """
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, float):
+        return _number(Decimal(repr(value)))
+    if isinstance(value, Mapping):
+        members = (f"{encode_basestring_ascii(key)}:{dumps(value[key])}" for key in sorted(value))
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(dumps, value)) + "]"
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _number(value: Decimal) -> str:
+    if not value.is_finite():
+        raise ValueError("NaN and infinities cannot be written as JSON numbers")
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def loads(text: str | bytes) -> Any:
+    """Read JSON text, numbers with a fraction or an exponent as Decimal.
+
+    Raises ValueError for anything that is not JSON, NaN and infinities included, and for numbers with exponents so
+    great that writing them out in full would fill the memory.
+    """
+    return json.loads(text, parse_float=_read_number, parse_constant=_refuse_constant)
+
+
+def _read_number(text: str) -> Decimal:
+    number = Decimal(text)
+    if abs(number.adjusted()) > GREATEST_EXPONENT:
+        raise ValueError("a number's exponent is out of range")
+    return number
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def storable(value: object) -> Any:
+    """Return the same value with each Decimal as an int, a float or, where a float would lose digits, a string.
+
+    For JSON columns, whose encoders know no Decimal.
+    """
+    if isinstance(value, Decimal):
+        if value == value.to_integral_value():
+            return int(value)
+        return float(value) if Decimal(repr(float(value))) == value else str(value)
+    if isinstance(value, Mapping):
+        return {key: storable(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(member) for member in value]
+    return value

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core import serializers
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from bronto_orders.models import DbNow, LineItem, Order, Presence, SyncState
+from bronto_orders.models.deliverable import DELIVERY_COLUMNS, MARKS
+from tests.factories import LineItemFactory, OrderFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def worker_records_success(order: Order, **columns: Any) -> None:
+    """Write what the engine writes when Bronto has acknowledged the newest revision."""
+    Order.objects.filter(pk=order.pk).update(
+        sync_state=SyncState.SYNCED,
+        due_at=None,
+        acked_revision=F("revision"),
+        presence=Presence.PRESENT,
+        bronto_order_id="0ad24370-96de-4922-9a53-954530fcbb64",
+        last_sent={"grandTotal": 4.27},
+        last_sent_hash="h" * 64,
+        synced_at=DbNow(),
+        has_tracking=True,
+        **columns,
+    )
+
+
+def delivery_columns(order: Order) -> dict[str, Any]:
+    return Order.objects.values(*DELIVERY_COLUMNS).get(pk=order.pk)
+
+
+@pytest.fixture
+def synced() -> Order:
+    order = OrderFactory(items=2)
+    worker_records_success(order)
+    return Order.objects.get(pk=order.pk)
+
+
+class TestBirth:
+    def test_a_new_order_is_owed(self) -> None:
+        order = OrderFactory()
+        assert (order.sync_state, order.revision, order.acked_revision) == (SyncState.PENDING, 1, 0)
+        assert abs(order.due_at - timezone.now()) < timedelta(seconds=60)
+        assert Order.objects.due().get() == order
+
+    def test_bulk_created_orders_are_owed(self) -> None:
+        Order.objects.bulk_create(OrderFactory.build_batch(3))
+        assert Order.objects.due().count() == 3
+
+    def test_creating_an_order_with_items_costs_one_insert_each(self, django_assert_num_queries: Any) -> None:
+        with transaction.atomic(), django_assert_num_queries(4) as queries:
+            OrderFactory(items=3)
+        assert all(query["sql"].startswith("INSERT") for query in queries)
+
+    def test_number_is_unique_in_an_account(self) -> None:
+        OrderFactory(customer_order_id="1")
+        OrderFactory(customer_order_id="1", account="other")
+        with pytest.raises(IntegrityError), transaction.atomic():
+            OrderFactory(customer_order_id="1")
+
+    def test_number_is_not_empty(self) -> None:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            OrderFactory(customer_order_id="")
+
+    def test_status_follows_processed(self) -> None:
+        assert Order(processed=True).status == "PROCESSED"
+        assert Order(processed=False).status == "PENDING"
+
+
+class TestMarking:
+    def test_save_marks_in_the_same_statement(self, synced: Order, django_assert_num_queries: Any) -> None:
+        synced.grand_total = Decimal(5)
+        with django_assert_num_queries(1):
+            synced.save()
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["revision"], row["acked_revision"]) == (SyncState.PENDING, 2, 1)
+        assert row["due_at"] is not None
+
+    def test_a_stale_instance_changes_no_delivery_column(self) -> None:
+        order = OrderFactory()
+        stale = Order.objects.get(pk=order.pk)
+        worker_records_success(order)
+        before = delivery_columns(order)
+        stale.shipping_details = "by pigeon"
+        stale.save()
+        after = delivery_columns(order)
+        unmarked = DELIVERY_COLUMNS - MARKS.keys()
+        assert {name: after[name] for name in unmarked} == {name: before[name] for name in unmarked}
+        assert (after["sync_state"], after["revision"]) == (SyncState.PENDING, before["revision"] + 1)
+        assert Order.objects.get(pk=order.pk).shipping_details == "by pigeon"
+
+    def test_assigned_delivery_columns_are_not_saved(self, synced: Order) -> None:
+        before = delivery_columns(synced)
+        synced.bronto_order_id = "forged"
+        synced.last_sent = None
+        synced.acked_revision = 0
+        synced.save()
+        after = delivery_columns(synced)
+        assert after["bronto_order_id"] == before["bronto_order_id"]
+        assert after["last_sent"] == before["last_sent"]
+        assert after["acked_revision"] == 1
+
+    def test_update_fields(self, synced: Order) -> None:
+        synced.grand_total = Decimal(5)
+        synced.save(update_fields=["grand_total"])
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["revision"]) == (SyncState.PENDING, 2)
+
+    def test_update_fields_of_delivery_columns_alone_write_nothing(
+        self, synced: Order, django_assert_num_queries: Any
+    ) -> None:
+        before = delivery_columns(synced)
+        with django_assert_num_queries(0):
+            synced.save(update_fields=["sync_state", "last_sent"])
+        assert delivery_columns(synced) == before
+
+    def test_deferred_fields(self, synced: Order) -> None:
+        partial = Order.objects.only("email_address").get(pk=synced.pk)
+        partial.email_address = "new@example.com"
+        partial.save()
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["revision"]) == (SyncState.PENDING, 2)
+
+    def test_f_expression(self, synced: Order) -> None:
+        synced.grand_total = F("grand_total") + 1
+        synced.save()
+        assert delivery_columns(synced)["revision"] == 2
+        assert Order.objects.get(pk=synced.pk).grand_total == Decimal("5.27")
+
+    def test_queryset_update(self, synced: Order) -> None:
+        Order.objects.filter(pk=synced.pk).update(shipped=True)
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["revision"]) == (SyncState.PENDING, 2)
+
+    def test_queryset_update_of_delivery_columns_marks_nothing(self, synced: Order) -> None:
+        Order.objects.filter(pk=synced.pk).update(flips=1)
+        assert delivery_columns(synced)["sync_state"] == SyncState.SYNCED
+
+    def test_bulk_update(self, synced: Order) -> None:
+        synced.shipped = True
+        Order.objects.bulk_update([synced], ["shipped"])
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["revision"]) == (SyncState.PENDING, 2)
+
+    def test_update_or_create(self, synced: Order) -> None:
+        Order.objects.update_or_create(customer_order_id=synced.customer_order_id, defaults={"shipped": True})
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["revision"]) == (SyncState.PENDING, 2)
+
+    def test_bulk_create_with_update_conflicts(self, synced: Order) -> None:
+        unique = {} if connection.vendor == "mysql" else {"unique_fields": ["account", "customer_order_id"]}
+        Order.objects.bulk_create(
+            [OrderFactory.build(customer_order_id=synced.customer_order_id, shipped=True)],
+            update_conflicts=True,
+            update_fields=["shipped"],
+            **unique,
+        )
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["revision"]) == (SyncState.PENDING, 2)
+
+    def test_mark_changed(self, synced: Order) -> None:
+        assert Order.objects.mark_changed(Order.objects.filter(pk=synced.pk)) == 1
+        assert delivery_columns(synced)["sync_state"] == SyncState.PENDING
+
+    def test_fixture_marks(self, synced: Order) -> None:
+        for loaded in serializers.deserialize("json", serializers.serialize("json", [synced])):
+            loaded.save()
+        assert delivery_columns(synced)["sync_state"] == SyncState.PENDING
+
+    def test_a_mark_moves_neither_lease_nor_backoff(self, synced: Order) -> None:
+        later = timezone.now() + timedelta(seconds=60)
+        for lease in (
+            {"sync_state": "sending", "lease_token": uuid.uuid4(), "lease_revision": 1},
+            {"sync_state": "pending"},
+        ):
+            Order.objects.filter(pk=synced.pk).update(due_at=later, attempts=3, **lease)
+            synced.save()
+            row = delivery_columns(synced)
+            assert (row["due_at"], row["attempts"], row["sync_state"]) == (later, 3, lease["sync_state"])
+            Order.objects.filter(pk=synced.pk).update(lease_token=None, lease_revision=None)
+
+    @pytest.mark.parametrize("state", [SyncState.REJECTED, SyncState.SKIPPED])
+    def test_a_parked_order_begins_afresh(self, synced: Order, state: SyncState) -> None:
+        Order.objects.filter(pk=synced.pk).update(
+            sync_state=state, sync_reason="refused", sync_message="no", attempts=8, flips=2
+        )
+        synced.save()
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["sync_reason"], row["sync_message"]) == (SyncState.PENDING, "", "")
+        assert (row["attempts"], row["flips"]) == (0, 0)
+        assert row["due_at"] is not None
+
+
+class TestLineItems:
+    def assert_marked(self, order: Order, revision: int = 2) -> None:
+        row = delivery_columns(order)
+        assert (row["sync_state"], row["revision"]) == (SyncState.PENDING, revision)
+
+    def test_create(self, synced: Order) -> None:
+        synced.line_items.create(sku="new")
+        self.assert_marked(synced)
+
+    def test_save(self, synced: Order) -> None:
+        item = synced.line_items.first()
+        item.quantity = 2
+        item.save()
+        self.assert_marked(synced)
+
+    def test_delete(self, synced: Order) -> None:
+        synced.line_items.first().delete()
+        self.assert_marked(synced)
+
+    def test_queryset_update(self, synced: Order) -> None:
+        synced.line_items.update(quantity=2)
+        self.assert_marked(synced)
+
+    def test_queryset_delete(self, synced: Order) -> None:
+        synced.line_items.all().delete()
+        self.assert_marked(synced)
+
+    def test_bulk_create(self, synced: Order) -> None:
+        LineItem.objects.bulk_create(LineItemFactory.build_batch(2, order=synced))
+        self.assert_marked(synced)
+
+    def test_bulk_update(self, synced: Order) -> None:
+        items = list(synced.line_items.all())
+        LineItem.objects.bulk_update(items, ["quantity"])
+        self.assert_marked(synced)
+
+    def test_related_manager_add(self, synced: Order) -> None:
+        item = LineItemFactory()
+        synced.line_items.add(item)
+        self.assert_marked(synced)
+
+    def test_moving_an_item_marks_both_orders(self, synced: Order) -> None:
+        other = OrderFactory()
+        worker_records_success(other)
+        item = synced.line_items.first()
+        item.order = other
+        item.save()
+        self.assert_marked(synced)
+        self.assert_marked(other)
+
+    def test_deleting_the_order_deletes_its_items(self, synced: Order) -> None:
+        synced.delete()
+        assert not LineItem.objects.exists()
+
+    def test_positions_sort_then_keys(self) -> None:
+        order = OrderFactory()
+        second, first, third = (LineItemFactory(order=order, position=n) for n in (1, 0, 1))
+        assert list(order.line_items.all()) == [first, second, third]
+
+    def test_an_item_added_after_delivery_in_the_same_transaction_marks(self) -> None:
+        order = OrderFactory()
+        worker_records_success(order)
+        LineItemFactory(order=order)
+        self.assert_marked(order)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTransactions:
+    def test_item_of_an_older_order_marks_it(self) -> None:
+        order = OrderFactory()
+        worker_records_success(order)
+        LineItemFactory(order=order)
+        assert delivery_columns(order)["sync_state"] == SyncState.PENDING
+
+    def test_mark_is_rolled_back_with_its_savepoint(self) -> None:
+        order = OrderFactory()
+        worker_records_success(order)
+        with transaction.atomic(), pytest.raises(ValueError, match="no"), transaction.atomic():
+            order.save()
+            raise ValueError("no")
+        assert delivery_columns(order)["sync_state"] == SyncState.SYNCED
+
+    def test_order_of_a_rolled_back_savepoint_is_forgotten(self) -> None:
+        with transaction.atomic():
+            with pytest.raises(ValueError, match="no"), transaction.atomic():
+                lost = OrderFactory()
+                raise ValueError("no")
+            order = OrderFactory(pk=lost.pk)
+            worker_records_success(order)
+            LineItemFactory(order=order)
+        assert delivery_columns(order)["sync_state"] == SyncState.PENDING
+
+
+class TestConstraints:
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            {"sync_state": "pending", "due_at": None},
+            {"sync_state": "sending", "due_at": None},
+            {"sync_state": "unheard of"},
+            {"acked_revision": 7},
+            {"acked_revision": -1},
+            {"lease_revision": 1},
+            {"lease_token": uuid.UUID(int=1)},
+        ],
+        ids=str,
+    )
+    def test_the_database_refuses(self, synced: Order, columns: dict[str, Any]) -> None:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Order.objects.filter(pk=synced.pk).update(**columns)
+
+
+class TestDbNow:
+    def test_is_the_time_in_utc(self) -> None:
+        now = Order.objects.filter(pk=OrderFactory().pk).values_list(DbNow(), DbNow(90), DbNow(-0.5)).get()
+        assert abs(now[0] - timezone.now()) < timedelta(seconds=5)
+        assert timedelta(seconds=89.9) < now[1] - now[0] < timedelta(seconds=90.1)
+        assert timedelta(seconds=0.4) < now[0] - now[2] < timedelta(seconds=0.6)
+
+    def test_due_at_compares_with_what_django_writes(self) -> None:
+        order = OrderFactory()
+        for seconds, due in ((-1, True), (60, False)):
+            Order.objects.filter(pk=order.pk).update(due_at=timezone.now() + timedelta(seconds=seconds))
+            assert Order.objects.due().exists() is due
+
+
+def test_engine_columns_migrate_as_plain_fields() -> None:
+    for name in DELIVERY_COLUMNS:
+        path = Order._meta.get_field(name).deconstruct()[1]
+        assert getattr(models, path.rsplit(".", 1)[1])
+
+
+def test_settling_orders_are_not_due(db: None) -> None:
+    order = OrderFactory()
+    Order.objects.filter(pk=order.pk).update(settle_until=DbNow(60))
+    assert not Order.objects.due().exists()
+    Order.objects.filter(pk=order.pk).update(settle_until=DbNow(-1))
+    assert Order.objects.due().exists()

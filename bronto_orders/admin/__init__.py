@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from bronto_orders.admin.accounts import AccountStatusAdmin
+from bronto_orders.admin.attempts import SyncAttemptAdmin
+from bronto_orders.admin.orders import LineItemInline, OrderAdmin
+
+__all__ = ["AccountStatusAdmin", "LineItemInline", "OrderAdmin", "SyncAttemptAdmin"]

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from bronto_orders.admin import attempts, columns
+from bronto_orders.admin.diff import DiffAdmin
+from bronto_orders.admin.filters import AccountFilter, ReasonFilter, TrackingFilter
+from bronto_orders.admin.resync import ResyncAdmin
+from bronto_orders.conf import bronto_settings
+from bronto_orders.exceptions import BrontoConfigurationError
+from bronto_orders.models import LineItem, Order, SyncAttempt
+from bronto_orders.models.order import AMOUNT
+
+if TYPE_CHECKING:
+    LineItemStack = admin.StackedInline[LineItem, Order]
+else:
+    LineItemStack = admin.StackedInline
+
+#: Columns that no list shows and that can be long.
+LONG_COLUMNS = ["last_sent", "origin_user_agent", "resync_options", "shipping_details", "sync_message"]
+
+
+class NumberField(forms.DecimalField):
+    """A number without the zeros that fill up its column."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, Decimal) or not value.is_finite():
+            return value
+        shown = 2 if self.decimal_places == AMOUNT["decimal_places"] else 0
+        whole, _point, decimals = format(value, "f").partition(".")
+        return f"{whole}.{decimals.rstrip('0').ljust(shown, '0')}".rstrip(".")
+
+
+def form_options(db_field: Any) -> dict[str, Any]:
+    """Return how a column is edited, where that is not the admin's way."""
+    if isinstance(db_field, models.DecimalField):
+        return {"form_class": NumberField}
+    if isinstance(db_field, models.URLField):
+        return {"assume_scheme": "https"}
+    if isinstance(db_field, models.TextField):
+        return {"widget": forms.Textarea({"rows": 2, "class": "vLargeTextField"})}
+    return {}
+
+
+class LineItemInline(LineItemStack):
+    """The lines of an order, in its form."""
+
+    model = LineItem
+    extra = 0
+    classes = ["bronto-compact"]
+    fieldsets = [
+        (None, {"fields": [
+            ("position", "sku", "name"),
+            ("quantity", "unit_price", "sale_price", "total_price"),
+        ]}),
+        (_("Details"), {"classes": ["collapse"], "fields": [
+            "category", "description", "other", "image_url", "product_url",
+        ]}),
+    ]  # fmt: skip
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_dbfield(db_field, request, **form_options(db_field), **kwargs)
+
+
+class OrderList(ChangeList):
+    """The change list, reading no more than it shows."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
+        return super().get_queryset(request, *args, **kwargs).defer(*LONG_COLUMNS)
+
+
+@admin.register(Order)
+class OrderAdmin(DiffAdmin, ResyncAdmin):
+    """The shop's orders and how they stand with Bronto."""
+
+    list_display = [
+        "customer_order_id", "total", "state", "reason", "last_sent_ago", "diff", "next_try", "attempts", "tracking",
+        "account",
+    ]  # fmt: skip
+    list_filter = ["sync_state", AccountFilter, TrackingFilter, ReasonFilter]
+    list_per_page = 50
+    search_fields = ["customer_order_id", "bronto_order_id", "email_address"]
+    search_help_text = _("Search by order number, Bronto ID or e-mail address.")
+    show_full_result_count = False
+    ordering = ["-pk"]
+    save_on_top = False
+    inlines = [LineItemInline]
+    fieldsets = [
+        (None, {"fields": [
+            ("customer_order_id", "account"), ("order_date", "order_source"),
+            ("email_address", "contact_id"), ("processed", "shipped"),
+        ]}),
+        (_("Delivery to Bronto"), {"classes": ["bronto-compact"], "fields": [
+            ("state", "reason"), "sync_message", ("attempts", "next_try", "last_sent_ago"),
+            ("whereabouts", "bronto_order_id", "bronto_updated_at"), "tracking",
+        ]}),
+        (_("Amounts"), {"classes": ["bronto-compact"], "fields": [
+            ("currency", "grand_total", "subtotal"), ("discount_amount", "tax_amount", "shipping_amount"),
+        ]}),
+        (_("Shipping"), {"classes": ["collapse"], "fields": [
+            "shipping_date", "shipping_details", "shipping_tracking_url",
+        ]}),
+        (_("Origin"), {"classes": ["collapse"], "fields": [
+            "tid", ("tracking_cookie_name", "tracking_cookie_value"), ("message_id", "delivery_id"), "cart_id",
+            "origin_ip", "origin_user_agent",
+        ]}),
+    ]  # fmt: skip
+    delivery_fields = [
+        "state", "reason", "sync_message", "attempts", "next_try", "last_sent_ago", "whereabouts", "bronto_order_id",
+        "bronto_updated_at", "tracking",
+    ]  # fmt: skip
+    #: Bronto never changes these of an order, so the shop should not either.
+    identity_fields = ["customer_order_id", "account"]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = super().get_list_display(request)
+        return shown if self.has_view_diff_permission(request) else [name for name in shown if name != "diff"]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return OrderList
+
+    def get_fieldsets(self, request: HttpRequest, obj: Order | None = None) -> Any:
+        shown = super().get_fieldsets(request, obj)
+        if obj is not None:
+            return shown
+        hidden = set(self.delivery_fields)
+        return [
+            (name, options)
+            for name, options in shown
+            if not hidden.intersection(part for field in options["fields"] for part in _parts(field))
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Order | None = None) -> list[str]:
+        fixed = self.identity_fields if obj is not None else []
+        return [*super().get_readonly_fields(request, obj), *self.delivery_fields, *fixed]
+
+    def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "account" and (choices := _account_choices()):
+            return forms.ChoiceField(
+                label=capfirst(db_field.verbose_name), choices=choices, initial=db_field.get_default()
+            )
+        return super().formfield_for_dbfield(db_field, request, **form_options(db_field), **kwargs)
+
+    def get_attempts(self, request: HttpRequest, order: Order) -> list[SyncAttempt]:
+        """Return the attempts that the form shows."""
+        return attempts.recent(order)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        order = kwargs.get("obj")
+        if order is not None:
+            context["attempts"] = self.get_attempts(request, order)
+            context["attempts_shown"] = attempts.SHOWN
+            if self.has_view_diff_permission(request, order):
+                context["diff_url"] = self.order_url("diff", order)
+            if self.has_resync_permission(request, order):
+                context["resync_url"] = self.order_url("resync", order)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_diff_context(self, request: HttpRequest, order: Order) -> dict[str, Any]:
+        context = super().get_diff_context(request, order)
+        if self.has_resync_permission(request, order):
+            context["resync_url"] = self.order_url("resync", order)
+        return context
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Let attempts go with their order, though nobody may delete them by themselves."""
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, set(lacking) - {SyncAttempt._meta.verbose_name}, protected
+
+    @admin.display(description=_("total"), ordering="grand_total")
+    def total(self, order: Order) -> str:
+        return columns.total(order)
+
+    @admin.display(description=_("state"), ordering="sync_state")
+    def state(self, order: Order) -> str:
+        return columns.state_badge(order.sync_state)
+
+    @admin.display(description=_("reason"), ordering="sync_reason")
+    def reason(self, order: Order) -> str:
+        return columns.reason(order.sync_reason) or columns.EMPTY
+
+    @admin.display(description=_("next try"), ordering="due_at")
+    def next_try(self, order: Order) -> str:
+        return columns.next_try(order)
+
+    @admin.display(description=_("last sent"), ordering="synced_at")
+    def last_sent_ago(self, order: Order) -> str:
+        return columns.past(order.synced_at)
+
+    @admin.display(description=_("tracking"), ordering="has_tracking")
+    def tracking(self, order: Order) -> str:
+        return columns.tracking(order)
+
+    @admin.display(description=_("whereabouts"))
+    def whereabouts(self, order: Order) -> str:
+        return order.get_presence_display()
+
+    @admin.display(description=_("compare"))
+    def diff(self, order: Order) -> str:
+        return format_html(
+            '<a href="{}">{}<span class="bronto-hidden"> {}</span></a>', self.order_url("diff", order), _("Diff"), order
+        )
+
+
+def _parts(field: str | Sequence[str]) -> Sequence[str]:
+    return [field] if isinstance(field, str) else field
+
+
+def _account_choices() -> list[tuple[str, str]]:
+    try:
+        return [(name, name) for name in sorted(bronto_settings.account_names)]
+    except BrontoConfigurationError:
+        return []

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from bronto_orders.admin.orders import NumberField
+from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
+from tests.admin.conftest import LIST, staff, url
+from tests.factories import LineItemFactory, OrderFactory
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_bronto")]
+
+
+def fields_of(response: Any) -> dict[str, Any]:
+    """Return what a browser would post from the form, untouched."""
+    forms = [response.context["adminform"].form]
+    for inline in response.context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    data: dict[str, Any] = {}
+    for form in forms:
+        for bound in form:
+            value = bound.value()
+            widget = bound.field.widget
+            parts = widget.decompress(value) if hasattr(widget, "decompress") else [value]
+            names = [f"{bound.html_name}_{n}" for n in range(len(parts))] if len(parts) > 1 else [bound.html_name]
+            data.update(
+                {name: part for name, part in zip(names, parts, strict=True) if part is not None and part is not False}
+            )
+    return data
+
+
+def attempt(order: Order, **fields: Any) -> SyncAttempt:
+    defaults = {
+        "account": order.account, "revision": 1, "operation": "add", "trigger": "signal",
+        "started_at": timezone.now(), "duration_ms": 12, "outcome": "accepted",
+    }  # fmt: skip
+    return SyncAttempt.objects.create(order=order, **{**defaults, **fields})
+
+
+def test_saving_the_form_untouched_changes_no_value(admin_client):
+    order = OrderFactory(items=2, grand_total=Decimal("4.2700"))
+    before = Order.objects.values().get(pk=order.pk)
+    items = list(LineItem.objects.values())
+    page = admin_client.get(url("change", order))
+    response = admin_client.post(url("change", order), fields_of(page))
+    assert response.status_code == 302, response.context["errors"]
+    after = Order.objects.values().get(pk=order.pk)
+    assert {name for name in before if before[name] != after[name]} <= {"revision"}
+    assert list(LineItem.objects.values()) == items
+
+
+def test_a_change_marks_the_order_and_leaves_delivery_alone(admin_client):
+    order = OrderFactory(items=1)
+    Order.objects.filter(pk=order.pk).update(
+        sync_state=SyncState.SYNCED, due_at=None, last_sent={"a": 1}, bronto_order_id="b"
+    )
+    data = fields_of(admin_client.get(url("change", order)))
+    sent = {"email_address": "new@example.com", "sync_state": "rejected", "bronto_order_id": "mine", "account": "other"}
+    assert admin_client.post(url("change", order), {**data, **sent}).status_code == 302
+    order.refresh_from_db()
+    assert (order.email_address, order.sync_state, order.bronto_order_id) == ("new@example.com", "pending", "b")
+    assert (order.account, order.due_at is None, order.last_sent) == ("default", False, {"a": 1})
+
+
+def test_items_are_edited_with_the_order(admin_client):
+    order = OrderFactory(items=1)
+    data = fields_of(admin_client.get(url("change", order)))
+    added = {"line_items-TOTAL_FORMS": "2", "line_items-1-position": "1", "line_items-1-sku": "new"}
+    changed = {"line_items-0-quantity": "2.5", "line_items-1-quantity": "1"}
+    assert admin_client.post(url("change", order), {**data, **added, **changed}).status_code == 302
+    assert [(item.sku, item.quantity) for item in order.line_items.all()][1:] == [("new", 1)]
+    assert order.line_items.all()[0].quantity == Decimal("2.5")
+
+
+def test_adding_an_order_offers_the_accounts_and_hides_delivery(admin_client, settings):
+    settings.BRONTO_ORDERS = {"ACCOUNTS": {"outlet": {}, "default": {}}}
+    page = admin_client.get(f"{LIST}add/")
+    form = page.context["adminform"].form
+    assert form.fields["account"].choices == [("default", "default"), ("outlet", "outlet")]
+    assert "Delivery to Bronto" not in page.content.decode()
+    data = {**fields_of(page), "customer_order_id": "by-hand", "account": "outlet"}
+    assert admin_client.post(f"{LIST}add/", data).status_code == 302
+    assert Order.objects.get().account == "outlet"
+
+
+def test_a_wrong_setting_does_not_break_the_form(admin_client, settings):
+    settings.BRONTO_ORDERS = {"ACCOUNTS": []}
+    assert admin_client.get(f"{LIST}add/").context["adminform"].form.fields["account"].max_length == 64
+
+
+@pytest.mark.parametrize(
+    ("places", "value", "shown"),
+    [
+        (4, Decimal("4.2700"), "4.27"),
+        (4, Decimal("4.0000"), "4.00"),
+        (4, Decimal("4.1234"), "4.1234"),
+        (4, Decimal("1200"), "1200.00"),
+        (4, Decimal("-0.5000"), "-0.50"),
+        (3, Decimal("1.000"), "1"),
+        (3, Decimal("10.000"), "10"),
+        (3, Decimal("100"), "100"),
+        (3, Decimal("2.500"), "2.5"),
+        (3, "typed", "typed"),
+        (3, Decimal("NaN"), Decimal("NaN")),
+        (3, None, None),
+    ],
+)
+def test_numbers_lose_the_zeros_of_their_column(places, value, shown):
+    assert str(NumberField(decimal_places=places).prepare_value(value)) == str(shown)
+
+
+def test_bookkeeping_is_not_shown(admin_client):
+    page = admin_client.get(url("change", OrderFactory())).content.decode()
+    for name in ["lease_token", "lease_revision", "flips", "last_sent_hash", "resync_revision", "acked_revision"]:
+        assert name not in page
+
+
+def test_attempts_are_shown_newest_first_and_no_more_than_twenty(admin_client, django_assert_num_queries):
+    order = OrderFactory(items=3)
+    jane = User.objects.get()
+    for number in range(25):
+        attempt(order, revision=number + 1, trigger=f"admin:{jane.pk}", decision=f"Decision {number}.", http_status=200)
+    attempt(order, outcome="unknown", reason="No answer.", request_excerpt="{ask}", answer_excerpt="{say}")
+    attempt(OrderFactory(), decision="Of another order.")
+    with django_assert_num_queries(6):  # session, user, order, items, attempts, people
+        response = admin_client.get(url("change", order))
+    page = response.content.decode()
+    assert [one.revision for one in response.context["attempts"]][:3] == [1, 25, 24]
+    assert len(response.context["attempts"]) == 20
+    assert "Decision 24." in page
+    assert "Decision 5." not in page
+    assert "Of another order." not in page
+    for text in ["No answer.", "{ask}", "{say}", "<details>", f"<td>{jane.get_username()}</td>", "last 20 attempts"]:
+        assert text in page
+
+
+@pytest.mark.parametrize("trigger", ["admin:999", "admin:jane", "admin:", "api"])
+def test_triggers_of_people_who_are_gone_are_shown_as_they_are(admin_client, trigger):
+    order = OrderFactory()
+    attempt(order, trigger=trigger)
+    assert f"<td>{trigger}</td>" in admin_client.get(url("change", order)).content.decode()
+
+
+def test_a_new_order_says_that_nothing_was_sent(admin_client):
+    page = admin_client.get(url("change", OrderFactory())).content.decode()
+    assert "Nothing has been sent yet." in page
+    assert ">None<" not in page
+
+
+def test_accepted_with_other_values_is_a_warning(admin_client):
+    order = OrderFactory()
+    attempt(order, differences=["shippingAmount"])
+    assert "accepted, but changed" in admin_client.get(url("change", order)).content.decode()
+
+
+def test_an_order_can_be_deleted_with_its_attempts(admin_client):
+    order = OrderFactory(items=1)
+    attempt(order)
+    page = admin_client.get(url("delete", order)).content.decode()
+    assert "required to delete" not in page
+    assert admin_client.post(url("delete", order), {"post": "yes"}).status_code == 302
+    assert not Order.objects.exists()
+
+
+def test_deleting_still_needs_the_permission():
+    order = OrderFactory()
+    assert staff("view_order", "change_order").post(url("delete", order), {"post": "yes"}).status_code == 403
+    assert Order.objects.exists()
+
+
+def test_who_may_only_view_sees_the_form_without_fields():
+    order = LineItemFactory().order
+    response = staff("view_order", "view_lineitem").get(url("change", order))
+    assert response.status_code == 200
+    assert response.context["adminform"].form.fields == {}
+    assert url("resync", order) not in response.content.decode()
+    assert url("diff", order) not in response.content.decode()
+
+
+def test_the_buttons_are_links_to_pages(admin_client):
+    order = OrderFactory()
+    page = admin_client.get(url("change", order)).content.decode()
+    assert f'<a href="{url("resync", order)}">Resync</a>' in page
+    assert f'<a href="{url("diff", order)}">Diff</a>' in page

@@ -31,6 +31,7 @@ def test_good_settings_pass() -> None:
     assert ids(account()) == []
 
 
+@pytest.mark.django_db
 def test_runs_with_manage_check() -> None:
     with override_settings(BRONTO_ORDERS={"ACCOUNTS": []}):
         assert "bronto_orders.E001" in [message.id for message in run_checks()]

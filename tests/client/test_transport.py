@@ -408,11 +408,14 @@ def test_the_watchdog_leaves_a_connection_alone_that_serves_another_call(serve):
 
 def test_one_watchdog_serves_all_and_keeps_no_calls(serve):
     server = serve(answering())
-    for _ in range(3):
-        post(server.url)
-    names = [thread.name for thread in threading.enumerate()]
-    assert names.count("bronto-orders-watchdog") == 1
-    assert not deadline_module._watchdogs.get()._calls
+    post(server.url)
+    watchdog = deadline_module._watchdogs.get()
+    thread = watchdog._thread
+    in_threads(4, lambda _: post(server.url))
+    assert deadline_module._watchdogs.get() is watchdog
+    assert watchdog._thread is thread
+    assert thread.is_alive()
+    assert not watchdog._calls
 
 
 def test_without_a_watchdog_nothing_is_sent(serve, monkeypatch):

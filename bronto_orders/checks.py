@@ -1,7 +1,7 @@
 """System checks: what ``manage.py check`` says about the BRONTO_ORDERS setting and the project around the app.
 
 Numbers are never used twice. E001-E002: shape of the dict; E011-E051: the type of one option each (the numbers stand
-beside the options in ``conf.py``); E061-E065 and W061: what the values mean.
+beside the options in ``conf.py``); E061-E067: what the values mean.
 """
 
 from __future__ import annotations
@@ -72,7 +72,13 @@ def meaning_problems() -> Iterator[conf.Problem]:
         path = f"{conf.SETTING}['ACCOUNTS'][{name!r}]"
         yield from _credential_problems(account, path)
         yield from _url_problems(account, path)
+        yield from _split_problems(account, path)
         yield from _lease_problems(account, delivery, path)
+    yield from _hook_problems(conf.bronto_settings.tracking)
+    if not settings.USE_TZ:
+        yield conf.Problem(
+            path="USE_TZ", message="must be True.", hint="Orders are sent with the moment they were placed.", check=66
+        )
     if conf.DEFAULT_ACCOUNT not in accounts:
         yield conf.Problem(
             path=f"{conf.SETTING}['ACCOUNTS']",
@@ -80,6 +86,19 @@ def meaning_problems() -> Iterator[conf.Problem]:
             hint='Add "default": {"CLIENT_ID": …, "CLIENT_SECRET": …}.',
             check=61,
         )
+
+
+def _hook_problems(tracking: conf.TrackingSettings) -> Iterator[conf.Problem]:
+    for key, number in (("CONSENT", 41), ("CLIENT_IP", 42)):
+        try:
+            getattr(tracking, f"{key.lower()}_hook")
+        except ImportError:
+            yield conf.Problem(
+                path=f"{conf.SETTING}['TRACKING'][{key!r}]",
+                message=f"is {getattr(tracking, key.lower())!r}, which cannot be imported.",
+                hint="Give the dotted path of a callable.",
+                check=number,
+            )
 
 
 def _credential_problems(account: conf.AccountSettings, path: str) -> Iterator[conf.Problem]:
@@ -99,6 +118,22 @@ def _url_problems(account: conf.AccountSettings, path: str) -> Iterator[conf.Pro
                 hint="Plain http is for loopback addresses only.",
                 check=63,
             )
+
+
+def _split_problems(account: conf.AccountSettings, path: str) -> Iterator[conf.Problem]:
+    hosts = {
+        key: urlsplit(url).hostname for key, url in (("API_URL", account.api_url), ("TOKEN_URL", account.token_url))
+    }
+    defaults = conf.AccountSettings(name="")
+    own = {key: host for key, host in hosts.items() if host == urlsplit(getattr(defaults, key.lower())).hostname}
+    if len(own) == 1:
+        (key,) = own
+        yield conf.Problem(
+            path=f"{path}[{key!r}]",
+            message=f"still leads to {own[key]}, while the other URL leads elsewhere.",
+            hint="Set API_URL and TOKEN_URL together, or the credentials go to a service that does not know them.",
+            check=67,
+        )
 
 
 def _lease_problems(

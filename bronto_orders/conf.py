@@ -40,7 +40,7 @@ def _text(value: object) -> str | None:
 
 def _url(value: object) -> str | None:
     well_formed = isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#@]+[^\s?#@]*", value)
-    return None if well_formed else "an http(s) URL without user name and query"
+    return None if well_formed else "a URL that begins with http:// or https://, without user name and query"
 
 
 def _integer(low: int, high: int) -> Rule:
@@ -257,7 +257,7 @@ def section_problems(cls: type[Any], given: object, path: str) -> Iterator[Probl
         if key not in known:
             yield unknown_key(path, key, known)
         elif expected := known[key].metadata["rule"](value):
-            shown = f"a value of type {type(value).__name__}" if key in _UNSPEAKABLE else repr(value)
+            shown = f"the {type(value).__name__} that is there" if key in _UNSPEAKABLE else repr(value)
             message = f"must be {expected}, not {shown}."
             yield Problem(path=f"{path}[{key!r}]", message=message, hint="", check=known[key].metadata["check"])
 

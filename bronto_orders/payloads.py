@@ -230,6 +230,8 @@ ITEM_FIELDS: tuple[WireField, ...] = (
 
 _NAMES_BY_SENDING = {rule: frozenset(field.name for field in FIELDS if field.sending is rule) for rule in Sending}
 TRACKING_NAMES = _NAMES_BY_SENDING[Sending.TRACKING]
+#: What Bronto may have filled in by itself is not cleared because the shop does not mention it.
+_SHOPS_OWN_NAMES = _NAMES_BY_SENDING[Sending.ALWAYS] - {"contactId", "messageId", "deliveryId"}
 
 
 def build_document(order: Order, items: Iterable[LineItem], *, now: datetime) -> Document:
@@ -274,13 +276,19 @@ def add_body(document: Document) -> Document:
 
 
 def update_body(
-    document: Document, last_sent: Mapping[str, Any] | None, *, with_order_date: bool, with_tracking: bool
+    document: Document,
+    last_sent: Mapping[str, Any] | None,
+    *,
+    certain: bool,
+    with_order_date: bool,
+    with_tracking: bool,
 ) -> Document:
     """Return the body of an update: the whole order but for what an update cannot or should not change.
 
     A field that is empty now and was not when Bronto last acknowledged the order is sent as null: left out, it would
-    keep its old value (S1). Whether Bronto clears it on null is undocumented; a captured add treats null as empty
-    (C:om).
+    keep its old value (S1). Unless it is ``certain`` that Bronto has what ``last_sent`` says, every empty field is:
+    a request without an answer may have filled any of them. Whether Bronto clears a field on null is undocumented; a
+    captured add treats null as empty (C:om).
     """
     unsent = set(_NAMES_BY_SENDING[Sending.ADD])
     if not with_order_date:
@@ -288,7 +296,8 @@ def update_body(
     if not with_tracking:
         unsent |= TRACKING_NAMES
     body = {name: value for name, value in document.items() if name not in unsent}
-    for name in (last_sent or {}).keys() - document.keys() - unsent - TRACKING_NAMES:
+    perhaps_there = set(last_sent or ()) if certain else set(last_sent or ()) | _SHOPS_OWN_NAMES
+    for name in perhaps_there - document.keys() - unsent - TRACKING_NAMES:
         body[name] = None
     return body
 
@@ -298,6 +307,6 @@ def acknowledged(body: Document, last_sent: Mapping[str, Any] | None) -> Documen
     return {name: value for name, value in {**(last_sent or {}), **body}.items() if value is not None}
 
 
-def fingerprint(document: Document) -> str:
-    """Return a hash of the document: equal hashes mean that Bronto has this very content."""
-    return hashlib.sha256(wire.dumps(document).encode()).hexdigest()
+def fingerprint(document: Document, account: str) -> str:
+    """Return a hash of the document: an equal one, acknowledged, means that the account has this very content."""
+    return hashlib.sha256(wire.dumps([account, document]).encode()).hexdigest()

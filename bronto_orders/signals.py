@@ -11,7 +11,8 @@ from django.dispatch import Signal
 #: Sent inside the transaction that marks. Arguments: ``using`` (database alias).
 orders_marked = Signal()
 
-#: Bronto has acknowledged the newest state of an order. Sent after the result is committed.
+#: Bronto has acknowledged an order, or had its content already; if the shop has changed the order meanwhile, another
+#: push follows. Sent after the result is committed.
 #: Arguments: ``order_id`` (primary key), ``account``, ``using``.
 order_synced = Signal()
 

@@ -142,15 +142,32 @@ def test_credentials_are_needed() -> None:
 
 @pytest.mark.parametrize("key", ["API_URL", "TOKEN_URL"])
 def test_plain_http_is_for_loopback_alone(key: str) -> None:
-    assert ids(account(**{key: "http://rest.bronto.com"})) == ["E063"]
+    assert ids(account(**{key: "http://rest.bronto.com"}))[0] == "E063"
     for local in ("http://localhost:8899", "http://127.0.0.1:8899/x", "http://[::1]:8899"):
-        assert ids(account(**{key: local})) == []
+        assert ids(account(API_URL=local, TOKEN_URL=local)) == []
 
 
 def test_leases_outlive_the_calls_they_cover() -> None:
     assert ids({**account(), "DELIVERY": {"ADD_LEASE_SECONDS": 20}}) == ["E064"]
     assert ids({**account(), "DELIVERY": {"UPDATE_LEASE_SECONDS": 95}}) == ["E065"]
     assert ids({**account(TOTAL_TIMEOUT=200.0)}) == ["E064", "E065"]
+
+
+@pytest.mark.parametrize(("key", "number"), [("CONSENT", 41), ("CLIENT_IP", 42)])
+def test_hooks_can_be_imported(key: str, number: int) -> None:
+    root = {**account(), "TRACKING": {key: "nowhere.at_all"}}
+    assert ids(root) == [f"E{number:03}"]
+    assert "nowhere.at_all" in messages(root)
+
+
+@pytest.mark.parametrize("key", ["API_URL", "TOKEN_URL"])
+def test_both_urls_are_changed_together(key: str) -> None:
+    assert ids(account(**{key: "https://bronto.example.com/x"})) == ["E067"]
+
+
+@override_settings(USE_TZ=False)
+def test_time_zone_support_is_needed() -> None:
+    assert ids(account()) == ["E066"]
 
 
 def test_no_message_repeats_a_secret() -> None:
@@ -163,5 +180,5 @@ def test_all_numbers_are_documented() -> None:
     numbers = [
         item.metadata["check"] for cls in (conf.AccountSettings, *conf.SECTIONS) for item in conf.options(cls).values()
     ]
-    for number in [1, 2, *numbers, 61, 62, 63, 64, 65]:
+    for number in [1, 2, *numbers, 61, 62, 63, 64, 65, 66, 67]:
         assert f"E{number:03}" in documented

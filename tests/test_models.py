@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from django.core import serializers
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
+from django.db.models.signals import pre_save
 from django.utils import timezone
 
 from bronto_orders.models import DbNow, LineItem, Order, Presence, SyncState
@@ -167,6 +169,15 @@ class TestMarking:
         row = delivery_columns(synced)
         assert (row["sync_state"], row["revision"]) == (SyncState.PENDING, 2)
 
+    def test_bulk_writes_of_all_fields_leave_the_delivery_columns_alone(self, synced: Order) -> None:
+        names = [field.name for field in Order._meta.concrete_fields if not field.primary_key]
+        stale = Order.objects.get(pk=synced.pk)
+        Order.objects.filter(pk=synced.pk).update(bronto_order_id="newer")
+        stale.shipped = True
+        Order.objects.bulk_update([stale], names)
+        row = delivery_columns(synced)
+        assert (row["sync_state"], row["bronto_order_id"]) == (SyncState.PENDING, "newer")
+
     def test_mark_changed(self, synced: Order) -> None:
         assert Order.objects.mark_changed(Order.objects.filter(pk=synced.pk)) == 1
         assert delivery_columns(synced)["sync_state"] == SyncState.PENDING
@@ -249,6 +260,42 @@ class TestLineItems:
         item.save()
         self.assert_marked(synced)
         self.assert_marked(other)
+
+    def test_a_created_item_that_moves_marks_both(self, synced: Order) -> None:
+        other = OrderFactory()
+        item = LineItemFactory(order=other)
+        worker_records_success(other)
+        worker_records_success(synced)
+        item.order = synced
+        item.save()
+        assert {delivery_columns(order)["sync_state"] for order in (synced, other)} == {SyncState.PENDING}
+
+    def test_bulk_moves_mark_both(self, synced: Order) -> None:
+        other = OrderFactory()
+        worker_records_success(other)
+        items = list(synced.line_items.all())
+        for item in items:
+            item.order = other
+        LineItem.objects.bulk_update(items, ["order"])
+        assert {delivery_columns(order)["sync_state"] for order in (synced, other)} == {SyncState.PENDING}
+
+    def test_order_id_as_text(self, synced: Order) -> None:
+        LineItem(order_id=str(synced.pk), sku="text").save()
+        self.assert_marked(synced)
+
+    def test_a_refusal_that_the_shop_catches_does_not_spoil_its_transaction(self, synced: Order) -> None:
+        def refuse(**kwargs: Any) -> None:
+            raise ValidationError("no")
+
+        item = synced.line_items.first()
+        pre_save.connect(refuse, sender=LineItem)
+        try:
+            with transaction.atomic():
+                with pytest.raises(ValidationError):
+                    item.save()
+                assert Order.objects.exists()
+        finally:
+            pre_save.disconnect(refuse, sender=LineItem)
 
     def test_deleting_the_order_deletes_its_items(self, synced: Order) -> None:
         synced.delete()

@@ -148,7 +148,7 @@ class TestBodies:
         )
 
     def body(self, last_sent: dict[str, Any] | None = None, **options: bool) -> dict[str, Any]:
-        options = {"with_order_date": False, "with_tracking": False, **options}
+        options = {"certain": True, "with_order_date": False, "with_tracking": False, **options}
         return update_body(self.document, last_sent, **options)
 
     def test_add_says_all(self) -> None:
@@ -167,6 +167,11 @@ class TestBodies:
         body = self.body({**self.document, "shippingDetails": "by post", "taxAmount": 1})
         assert body["shippingDetails"] is None
         assert body["taxAmount"] == Decimal("0.28")
+
+    def test_every_empty_field_is_null_while_it_is_uncertain_what_bronto_has(self) -> None:
+        body = self.body(certain=False)
+        assert body["shippingDetails"] is None
+        assert not {"contactId", "messageId", "deliveryId", "tid", "cartId", "orderDate"} & body.keys()
 
     def test_never_null_for_what_is_not_sent(self) -> None:
         last_sent = {**self.document, "tid": "3.z"}
@@ -188,8 +193,9 @@ def test_fingerprint_is_of_the_content() -> None:
     first, second = document(grand_total=Decimal("4.20")), document(grand_total=Decimal("4.2"))
     for made in (first, second):
         del made["emailAddress"], made["customerOrderId"]
-    assert fingerprint(first) == fingerprint(second)
-    assert fingerprint(first) != fingerprint({**first, "currency": "EUR"})
+    assert fingerprint(first, "default") == fingerprint(second, "default")
+    assert fingerprint(first, "default") != fingerprint({**first, "currency": "EUR"}, "default")
+    assert fingerprint(first, "default") != fingerprint(first, "eu")
 
 
 def test_the_seed_example() -> None:

@@ -296,7 +296,7 @@ class _Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         call = _current_call()
-        call.sent = call.status = None
+        call.sent = None
         left = call.deadline.left()
         if left <= 0:
             raise requests.exceptions.ConnectTimeout

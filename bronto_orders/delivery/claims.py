@@ -7,6 +7,7 @@ will send. Whoever writes a result names the token; a holder whose lease was tak
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Collection
 from contextlib import nullcontext
@@ -14,19 +15,26 @@ from typing import Any
 
 from django.db import connections, models, transaction
 from django.db.models import Case, Exists, F, Q, Value, When
+from django.utils.translation import gettext as _
 
 from bronto_orders.conf import DeliverySettings
 from bronto_orders.models import AccountStatus, DbNow, Order, Presence, SyncState
 from bronto_orders.models.querysets import OrderQuerySet
 
+logger = logging.getLogger(__name__)
+
 #: The order has changed since it was claimed.
 MOVED_ON = Q(revision__gt=F("lease_revision"))
 
 
+def shut() -> Q:
+    """Select the accounts for which nothing may be sent now."""
+    return Q(paused=True) | Q(held_until__gt=DbNow())
+
+
 def gate_closed(account: str) -> Exists:
     """Tell in SQL whether nothing may be sent for the account now."""
-    shut = Q(paused=True) | Q(held_until__gt=DbNow())
-    return Exists(AccountStatus.objects.filter(shut, account=account))
+    return Exists(AccountStatus.objects.filter(shut(), account=account))
 
 
 def claim(
@@ -51,7 +59,22 @@ def claim(
         if not chosen:
             return []
         orders.due().filter(pk__in=chosen).update(**_lease(token, settings))
-    return list(orders.filter(pk__in=chosen, lease_token=token).order_by("pk").prefetch_related("line_items"))
+    claimed = orders.filter(lease_token=token).order_by("pk").prefetch_related("line_items")
+    try:
+        return list(claimed.filter(pk__in=chosen))
+    except (ArithmeticError, ValueError) as error:
+        logger.error("An order cannot be read (%s); reading one by one.", type(error).__name__)
+        return [order for pk in chosen for order in _read_alone(claimed.filter(pk=pk))]
+
+
+def _read_alone(row: OrderQuerySet) -> list[Order]:
+    """Read one row. A row that holds what its columns cannot (SQLite takes any number) is parked instead."""
+    try:
+        return list(row)
+    except (ArithmeticError, ValueError) as error:
+        message = _("The order cannot be read from the database (%(error)s): a number in it is out of range.")
+        row.update(**at_rest(SyncState.SKIPPED, "invalid:order", message % {"error": type(error).__name__}))
+        return []
 
 
 def _lease(token: uuid.UUID, settings: DeliverySettings) -> dict[str, Any]:
@@ -66,6 +89,12 @@ def _lease(token: uuid.UUID, settings: DeliverySettings) -> dict[str, Any]:
         "presence": Case(
             When(taken_over_add, then=Value(Presence.UNSURE.value)),
             default=F("presence"),
+            output_field=models.CharField(),
+        ),
+        # Whoever held the lease may have sent something and died before saying so.
+        "last_sent_hash": Case(
+            When(lease_token__isnull=False, then=Value("")),
+            default=F("last_sent_hash"),
             output_field=models.CharField(),
         ),
         "attempts": F("attempts") + 1,
@@ -103,6 +132,20 @@ def at_rest(state: SyncState, reason: str = "", message: str = "") -> dict[str, 
 def waiting(delay: float) -> dict[str, Any]:
     """Assign another try, ``delay`` seconds from now."""
     return {"sync_state": SyncState.PENDING, "due_at": DbNow(delay), **_NO_LEASE}
+
+
+def lock(orders: Collection[Order], *, using: str) -> tuple[set[Any], set[Any]]:
+    """Lock rows that nobody else has locked, without waiting. Returns their keys, and the keys of all that exist.
+
+    A shop's long transaction on one order must not hold up the results of others, nor can two that wait for each
+    other's rows come to a deadlock when one of them does not wait. SQLite has one writer anyway.
+    """
+    rows = Order.objects.using(using).filter(pk__in=[order.pk for order in orders])
+    if not connections[using].features.has_select_for_update_skip_locked:
+        pks = set(rows.values_list("pk", flat=True))
+        return pks, pks
+    locked = set(rows.order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True))
+    return locked, locked if len(locked) == len(orders) else set(rows.values_list("pk", flat=True))
 
 
 def hand_back(orders: Collection[Order], *, using: str) -> None:

@@ -40,6 +40,8 @@ FLUSH_RESULTS = 50
 FLUSH_SECONDS = 0.1
 #: Seconds between looks for new due orders while earlier ones are in flight.
 POLL_SECONDS = 0.25
+#: How long a result waits for a row that the shop's own transaction has locked, in seconds after its latest start.
+LOCK_PATIENCE = 60.0
 #: How long a database that is away is waited for, and the longest pause between tries, in seconds.
 DATABASE_PATIENCE = 60.0
 DATABASE_PAUSE = 15.0
@@ -118,6 +120,7 @@ class _Run:
         self.client = client_for(account)
         self.pace = Pace(account)
         self.results: SimpleQueue[Result] = SimpleQueue()
+        self.postponed: list[records.Decided] = []
         self.in_flight = 0
         # Half as many again as the threads can send, so that none waits for the next claim; more would let leases age.
         self.capacity = account.concurrency + (account.concurrency + 1) // 2
@@ -182,7 +185,7 @@ class _Run:
         """Wait a moment for a result, then take what else comes within FLUSH_SECONDS."""
         results: list[Result] = []
         wait_until = time.monotonic() + POLL_SECONDS
-        while len(results) < min(self.in_flight, FLUSH_RESULTS):
+        while len(results) < min(self.in_flight - len(self.postponed), FLUSH_RESULTS):
             try:
                 results.append(self.results.get(timeout=max(0.0, wait_until - time.monotonic())))
             except Empty:
@@ -192,17 +195,43 @@ class _Run:
         return results
 
     def _record(self, results: list[Result]) -> None:
-        if not results:
-            return
-        decided = records.judge(results, gate=self.gate, delivery=self.delivery)
+        """Write down the results that came in, and earlier ones whose rows were locked then."""
+        decided = [*self.postponed, *records.judge(results, gate=self.gate, delivery=self.delivery)]
         unsent = [result.job.order for result in results if not result.sent]
-        self._with_database(
+        if not decided and not unsent:
+            return
+        try:
+            self.postponed = self._write(decided, unsent)
+        except Exception as error:  # something in one of them that the database does not take
+            logger.error("Results could not be recorded together (%s); one by one now.", type(error).__name__)
+            self.postponed = [late for item in decided for late in self._write_alone(item)]
+        if len(self.postponed) == len(decided):
+            time.sleep(POLL_SECONDS)
+        self.in_flight -= len(decided) + len(unsent) - len(self.postponed)
+        self.more_due = True
+        late = {id(item.result) for item in self.postponed}
+        for item in decided:
+            if id(item.result) not in late:
+                self.report.add(item.decision.outcome)
+
+    def _write(self, decided: list[records.Decided], unsent: list[Order]) -> list[records.Decided]:
+        """Record results. Returns those that must wait, as long as their leases may still stand."""
+        late = self._with_database(
             lambda: records.record(decided, unsent, gate=self.gate, delivery=self.delivery, using=self.using)
         )
-        self.in_flight -= len(results)
-        self.more_due = True
-        for item in decided:
-            self.report.add(item.decision.outcome)
+        return [item for item in late if time.monotonic() < item.result.job.start_before + LOCK_PATIENCE]
+
+    def _write_alone(self, item: records.Decided) -> list[records.Decided]:
+        try:
+            return self._write([item], [])
+        except Exception as error:
+            logger.error("The result of order %d cannot be kept: %s", item.order.pk, type(error).__name__)
+            failure = error
+        try:
+            return self._write([records.unrecordable(item, failure, self.delivery)], [])
+        except Exception as error:
+            logger.error("Order %d is left to the end of its lease: %s", item.order.pk, type(error).__name__)
+        return []
 
     def _prepare(self, orders: list[Order], claimed_at: float) -> tuple[list[Job], list[records.Settled]]:
         jobs: list[Job] = []

@@ -47,6 +47,7 @@ class Gate:
         self.account = account
         self.using = using
         self.held = False
+        self._held_until = float("-inf")
         self._noted_at = float("-inf")
         self.load()
 
@@ -118,6 +119,9 @@ class Gate:
 
     def _hold(self, reason: str, decision: Decision, seconds: float) -> dict[str, Any]:
         self.held = True
+        if time.monotonic() + seconds < self._held_until:
+            return {}
+        self._held_until = time.monotonic() + seconds
         self.held_reason = reason
         until = DbNow(seconds)
         longer = Case(When(held_until__gt=until, then="held_until"), default=until, output_field=DateTimeField())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -61,7 +62,9 @@ def wake_after_commit(account: str | None, *, using: str = DEFAULT_DB_ALIAS) -> 
 
     # A hook for each write, though the first does the work: one that was registered inside a savepoint may be gone.
     # A function, not a partial: Django 5.2 cannot report an error of a robust hook that has no name.
-    transaction.on_commit(send_hint, using=using, robust=True)
+    with suppress(transaction.TransactionManagementError):
+        # Raised where the shop commits by hand, and nobody can tell when: the sweep does it.
+        transaction.on_commit(send_hint, using=using, robust=True)
 
 
 def wake(accounts: set[str | None], *, using: str = DEFAULT_DB_ALIAS, trigger: str = "signal") -> bool:

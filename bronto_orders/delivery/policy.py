@@ -31,8 +31,12 @@ Operation = SyncAttempt.Operation
 UNSURE_ADD_SECONDS = 5.0
 #: An order that is at Bronto by one answer and not by the next, this often, is held by something else: a Return.
 MAX_FLIPS = 2
-#: Statuses after which a gateway may still pass the request on.
-GATEWAY_STATUSES = {408, 502, 504}
+#: Statuses after which a gateway, Cloudflare's among them, may still pass the request on.
+GATEWAY_STATUSES = {408, 502, 504, *range(520, 528)}
+#: 4xx statuses that speak of the way to the service and not of the order: proxy login, misdirected, too early.
+PATH_STATUSES = {407, 421, 425}
+#: A service that says "unavailable" says nothing of the order, however often.
+UNAVAILABLE = 503
 LONGEST_RETRY_AFTER = 3600.0
 DEFAULT_RETRY_AFTER = 5.0
 
@@ -78,6 +82,8 @@ class Decision:
     delay: float = 0.0
     #: Whether the attempt counts against the order.
     counts: bool = True
+    #: Whether the order itself may be what the service fails on; only such a one is given up in the end.
+    suspect: bool = False
     flip: bool = False
     #: The request may still land; nothing newer may be sent before it no longer can.
     settle: bool = False
@@ -93,11 +99,9 @@ def decide(exchange: Exchange, settings: DeliverySettings, *, healthy: bool) -> 
     failing, and only then is one given up after MAX_ATTEMPTS.
     """
     decision = _rule(exchange.error)(exchange, settings)
-    if decision.state is not SyncState.PENDING or not decision.counts:
+    if decision.state is not SyncState.PENDING or not decision.counts or exchange.attempts < settings.max_attempts:
         return decision
-    if exchange.attempts < settings.max_attempts:
-        return decision
-    if not healthy:
+    if not healthy or not decision.suspect:
         return replace(decision, counts=False)
     message = _("Bronto failed on this order %(attempts)d times while it took others. Change the order or resync it.")
     return replace(
@@ -130,6 +134,8 @@ def _accepted(exchange: Exchange, settings: DeliverySettings) -> Decision:
 
 
 def _refused(exchange: Exchange, settings: DeliverySettings) -> Decision:
+    if isinstance(exchange.error, errors.APIError) and exchange.error.status in PATH_STATUSES:
+        return _misconfigured(exchange, settings)
     message = _("Bronto refused the order: %(reason)s. Correct the order; saving it sends it again.")
     return Decision(
         outcome=Outcome.REJECTED,
@@ -245,6 +251,7 @@ def _server_error(exchange: Exchange, settings: DeliverySettings) -> Decision:
         decision,
         message=message % {"status": status},
         standing=Standing.FAILING,
+        suspect=status != UNAVAILABLE,
         delay=max(decision.delay, min(exchange.error.retry_after or 0.0, LONGEST_RETRY_AFTER)),
     )
 

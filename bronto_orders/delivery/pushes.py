@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+
 from bronto_orders import payloads
 from bronto_orders.models import Order, Presence, SyncAttempt
 
@@ -22,16 +25,26 @@ class Push:
 def next_push(order: Order, document: payloads.Document, *, with_order_date: bool) -> Push:
     """Decide between add and update by what is known of the order at Bronto, and build the body.
 
-    Tracking goes with an update until Bronto says that it has taken it.
+    Tracking goes with an update until Bronto says that it has taken it. Raises payloads.InvalidOrderError when the
+    order's number has changed since it was sent.
     """
-    fingerprint = payloads.fingerprint(document)
+    sent_as = (order.last_sent or {}).get("customerOrderId", order.customer_order_id)
+    if order.presence != Presence.ABSENT and sent_as != order.customer_order_id:
+        message = _("The order was sent as “{number}”, and Bronto cannot change its number. Change it back.")
+        raise payloads.InvalidOrderError("customer_order_id", format_lazy(message, number=sent_as))
+    fingerprint = payloads.fingerprint(document, order.account)
+    # The hash is emptied whenever a request may have changed the order at Bronto without our knowing.
+    certain = order.last_sent_hash != "" and order.settle_until is None
     if order.presence == Presence.ABSENT:
         operation, body = SyncAttempt.Operation.ADD, payloads.add_body(document)
     else:
         operation = SyncAttempt.Operation.UPDATE
         body = payloads.update_body(
-            document, order.last_sent, with_order_date=with_order_date, with_tracking=not order.has_tracking
+            document,
+            order.last_sent,
+            certain=certain,
+            with_order_date=with_order_date,
+            with_tracking=not order.has_tracking,
         )
-    settled = order.presence == Presence.PRESENT and order.settle_until is None
-    idle = settled and order.last_sent_hash == fingerprint
+    idle = order.presence == Presence.PRESENT and certain and order.last_sent_hash == fingerprint
     return Push(operation=operation, document=document, body=body, fingerprint=fingerprint, idle=idle)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-from django.db.models import F
+from django.db import models, transaction
+from django.db.models import Case, F, Q, Value, When
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware
 from django.utils.translation import gettext as _
@@ -18,9 +18,11 @@ from bronto_orders import diffing, signals, wire
 from bronto_orders.client.redaction import excerpt, redacted_body
 from bronto_orders.conf import DeliverySettings
 from bronto_orders.delivery import claims
+from bronto_orders.delivery.claims import MOVED_ON
 from bronto_orders.delivery.gate import Gate
 from bronto_orders.delivery.policy import Decision, Operation, Outcome, Standing, decide
 from bronto_orders.delivery.sending import Result
+from bronto_orders.exceptions import FateUnknownError, ServerError, UnexpectedAnswerError, UnreadableAnswerError
 from bronto_orders.models import DbNow, Order, Presence, SyncAttempt, SyncState
 from bronto_orders.payloads import InvalidOrderError, acknowledged
 
@@ -56,15 +58,16 @@ class Settled:
         )
 
 
-def settle(ends: Iterable[Settled], *, using: str) -> None:
-    """Record orders that came to rest without a request."""
+def settle(ends: Sequence[Settled], *, using: str) -> None:
+    """Record orders that came to rest without a request; one that the shop has locked waits for its lease to end."""
     done = []
     with transaction.atomic(using=using):
+        locked, _existing = claims.lock([end.order for end in ends], using=using)
         for end in ends:
             columns = claims.at_rest(end.state, end.reason, end.message)
             if end.state is SyncState.SYNCED:
                 columns = {"acked_revision": F("lease_revision"), **columns}
-            if claims.held(end.order, using=using).update(**columns):
+            if end.order.pk in locked and claims.held(end.order, using=using).update(**columns):
                 done.append(end)
     for end in done:
         _announce(end.order, end.state, end.reason, using)
@@ -78,6 +81,11 @@ class Decided:
     decision: Decision
     gate_columns: dict[str, Any]
 
+    @property
+    def order(self) -> Order:
+        """The order that the result is about, as it was claimed."""
+        return self.result.job.order
+
 
 def judge(results: Iterable[Result], *, gate: Gate, delivery: DeliverySettings) -> list[Decided]:
     """Decide on results of requests that were sent, in the order in which they came."""
@@ -89,39 +97,50 @@ def _judge(result: Result, gate: Gate, delivery: DeliverySettings) -> Decided:
     columns = gate.take(decision)
     if not gate.breaker_closed and decision.standing is Standing.FAILING:
         decision = replace(decision, counts=False)
-    return Decided(result, decision, columns)
+    return Decided(result, replace(decision, message=printable(decision.message)), columns)
 
 
-def record(decided: list[Decided], unsent: list[Order], *, gate: Gate, delivery: DeliverySettings, using: str) -> None:
-    """Write results down in one transaction, then send the signals.
+def record(
+    decided: Sequence[Decided], unsent: Sequence[Order], *, gate: Gate, delivery: DeliverySettings, using: str
+) -> list[Decided]:
+    """Write results down in one transaction, then send the signals. Returns those whose rows others have locked.
 
     May be called again with the same results when the database fails half way. An order whose lease has been taken
     over is left to its new holder and pushed once more after that: what was sent meanwhile may have come in between.
     """
+    kept: list[Decided] = []
+    lost: list[Decided] = []
     with transaction.atomic(using=using):
-        if unsent:
-            claims.hand_back(unsent, using=using)
-        kept: list[Decided] = []
-        lost: list[Decided] = []
+        locked, existing = claims.lock([*(item.order for item in decided), *unsent], using=using)
+        claims.hand_back([order for order in unsent if order.pk in locked], using=using)
         for item in decided:
-            row = claims.held(item.result.job.order, using=using)
-            (kept if row.update(**_columns(item, delivery)) else lost).append(item)
-        repaired = [item for item in lost if _repair(item.result, delivery, using)]
+            if item.order.pk in locked:
+                row = claims.held(item.order, using=using)
+                (kept if row.update(**_columns(item, delivery)) else lost).append(item)
+        for item in lost:
+            _repair(item, delivery, using)
         attempts = [_attempt(item, item.decision.outcome) for item in kept]
-        attempts += [_attempt(item, Outcome.LEASE_LOST) for item in repaired]
+        attempts += [_attempt(item, Outcome.LEASE_LOST) for item in lost]
         SyncAttempt.objects.using(using).bulk_create(attempts)
         gate.write({name: value for item in decided for name, value in item.gate_columns.items()})
     gate.announce(item.gate_columns for item in decided)
     for item in kept:
-        _announce(item.result.job.order, item.decision.state, item.decision.reason, using)
+        _announce(item.order, item.decision.state, item.decision.reason, using)
+    return [
+        replace(item, gate_columns={}) for item in decided if item.order.pk in existing and item.order.pk not in locked
+    ]
 
 
-def _repair(result: Result, delivery: DeliverySettings, using: str) -> bool:
-    """Have the order pushed once more. False if the shop has deleted it."""
-    order = result.job.order
-    logger.warning("The lease of order %d was lost; it is pushed once more.", order.pk, extra={"order": order.pk})
-    settle_seconds = delivery.settle_seconds if result.job.push.operation == Operation.UPDATE else 0
-    return claims.repair(order, settle_seconds=settle_seconds, using=using)
+def unrecordable(item: Decided, error: Exception, delivery: DeliverySettings) -> Decided:
+    """Return what to write instead of a result that the database refuses: that an answer came that cannot be kept."""
+    result = replace(item.result, answer=None, found=None, error=UnreadableAnswerError(type(error).__name__))
+    return Decided(result, decide(result.exchange(), delivery, healthy=False), item.gate_columns)
+
+
+def _repair(item: Decided, delivery: DeliverySettings, using: str) -> None:
+    logger.warning("The lease of order %d was lost; it is pushed once more.", item.order.pk)
+    settle_seconds = delivery.settle_seconds if item.result.job.push.operation == Operation.UPDATE else 0
+    claims.repair(item.order, settle_seconds=settle_seconds, using=using)
 
 
 def _columns(item: Decided, delivery: DeliverySettings) -> dict[str, Any]:
@@ -129,10 +148,10 @@ def _columns(item: Decided, delivery: DeliverySettings) -> dict[str, Any]:
     if decision.state is SyncState.SYNCED:
         return {"acked_revision": F("lease_revision"), **_acknowledged(item.result), **claims.at_rest(SyncState.SYNCED)}
     columns = _knowledge(item)
-    if decision.state is not SyncState.PENDING:
-        return columns | claims.at_rest(decision.state, decision.reason, decision.message)
     if decision.settle:
         columns["settle_until"] = DbNow(delivery.settle_seconds)
+    if decision.state is not SyncState.PENDING:
+        return columns | claims.at_rest(decision.state, decision.reason, decision.message)
     if decision.flip:
         columns["flips"] = F("flips") + 1
     if not decision.counts:
@@ -145,30 +164,45 @@ def _columns(item: Decided, delivery: DeliverySettings) -> dict[str, Any]:
 
 
 def _knowledge(item: Decided) -> dict[str, Any]:
-    """Return what the answer tells of the order's existence at Bronto."""
-    presence, found = item.decision.presence, item.result.found
-    if presence is None:
-        return {}
+    """Return what the answer tells of the order at Bronto: whether it is there, and whether it may have changed."""
+    columns: dict[str, Any] = {}
+    error, presence, found = item.result.error, item.decision.presence, item.result.found
+    if isinstance(error, ServerError | FateUnknownError | UnexpectedAnswerError):
+        columns["last_sent_hash"] = ""
+    if presence is not None:
+        columns["presence"] = presence
     if presence is Presence.ABSENT:
-        return {"presence": presence, "bronto_order_id": ""}
-    if found:
-        return {"presence": presence, "bronto_order_id": str(found[0].get("orderId", ""))[:64]}
-    return {"presence": presence}
+        columns |= {"bronto_order_id": "", "last_sent_hash": "", "has_tracking": None}
+    elif found:
+        columns["bronto_order_id"] = printable(str(found[0].get("orderId", "")))[:64]
+    return columns
 
 
 def _acknowledged(result: Result) -> dict[str, Any]:
     job, answer = result.job, result.answer or {}
     tracking = answer.get("hasTracking")
+    adding = job.push.operation == Operation.ADD
+    # Emptied since the claim by a worker that had lost this lease: its request may still land after this one.
+    disturbed = MOVED_ON & Q(last_sent_hash="")
     return {
         "presence": Presence.PRESENT,
-        "last_sent": wire.storable(acknowledged(job.push.body, job.order.last_sent)),
-        "last_sent_hash": job.push.fingerprint,
-        "bronto_order_id": answer["orderId"][:64],
+        "last_sent": wire.storable(acknowledged(job.push.body, None if adding else job.order.last_sent)),
+        "settle_until": Case(
+            When(disturbed, then=F("settle_until")), default=None, output_field=models.DateTimeField()
+        ),
+        "last_sent_hash": Case(
+            When(disturbed, then=Value("")), default=Value(job.push.fingerprint), output_field=models.CharField()
+        ),
+        "bronto_order_id": printable(answer["orderId"])[:64],
         "bronto_updated_at": _moment(answer.get("updatedDate")),
         "has_tracking": tracking if isinstance(tracking, bool) else None,
         "synced_at": DbNow(),
-        "settle_until": None,
     }
+
+
+def printable(text: str) -> str:
+    """Return the text without what a database may refuse: halves of surrogate pairs and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _moment(text: object) -> datetime | None:
@@ -176,7 +210,7 @@ def _moment(text: object) -> datetime | None:
         moment = parse_datetime(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return moment if moment is not None and is_aware(moment) else None
+    return moment if moment is not None and is_aware(moment) and 1970 < moment.year < 9000 else None
 
 
 def _attempt(item: Decided, outcome: str) -> SyncAttempt:
@@ -193,8 +227,8 @@ def _attempt(item: Decided, outcome: str) -> SyncAttempt:
         duration_ms=round(result.duration * 1000),
         http_status=_status(result),
         outcome=outcome,
-        reason=excerpt(str(error)) if error else "",
-        decision=decision.message or _decision(differences),
+        reason=printable(excerpt(str(error))) if error else "",
+        decision=printable(decision.message or _decision(differences)),
         request_excerpt=redacted_body(job.body_json),
         answer_excerpt=redacted_body(wire.dumps(answer)) if answer else "",
         differences=differences,
@@ -210,12 +244,13 @@ def _decision(differences: list[str]) -> str:
 def _status(result: Result) -> int | None:
     if result.answer is not None:
         return 201 if result.job.push.operation == Operation.ADD else 200
-    return getattr(result.error, "status", None)
+    status = getattr(result.error, "status", None)
+    return status if status is not None and 100 <= status <= 599 else None
 
 
 def _announce(order: Order, state: SyncState, reason: str, using: str) -> None:
     known = {"order_id": order.pk, "account": order.account, "using": using}
-    logger.info("order %d: %s %s", order.pk, state.value, reason, extra=known)
+    logger.info("order %d: %s", order.pk, f"{state.value} {reason}".rstrip(), extra=known)
     if state is SyncState.SYNCED:
         signals.order_synced.send_robust(Order, **known)
     elif state is SyncState.REJECTED:

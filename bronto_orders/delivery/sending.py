@@ -98,7 +98,10 @@ def _call(client: BrontoClient, job: Job) -> dict[str, Any]:
 def _look_up(client: BrontoClient, job: Job) -> list[dict[str, Any]] | None:
     if time.monotonic() > job.start_before + job.call_seconds:
         return None
+    number = job.order.customer_order_id
     try:
-        return client.search(customer_order_id=job.order.customer_order_id)
-    except errors.BrontoError:
+        found = client.search(customer_order_id=number)
+    except Exception as error:
+        logger.warning("Order %d could not be looked up: %s", job.order.pk, type(error).__name__)
         return None
+    return [order for order in found if order.get("customerOrderId") == number]

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Count, DateTimeField, ExpressionWrapper, Min, Q
+from django.db.models import Count, DateTimeField, ExpressionWrapper, Min
 
 from bronto_orders.conf import bronto_settings
+from bronto_orders.delivery import claims
 from bronto_orders.models import AccountStatus, DbNow, Order, SyncState
 
 
@@ -31,7 +32,7 @@ class Overview:
         if self.paused:
             parts.append("paused")
         if self.held_until:
-            parts.append(f"held until {self.held_until:%Y-%m-%d %H:%M:%S %Z} ({self.held_reason})")
+            parts.append(f"held until {self.held_until:%Y-%m-%d %H:%M:%S %Z}: {self.held_reason}")
         if not self.configured:
             parts.append("not configured")
         return "; ".join(parts)
@@ -42,7 +43,7 @@ class Overview:
         if self.paused:
             found.append(f"Account {self.account!r} is paused.")
         if self.held_until:
-            found.append(f"Account {self.account!r} is held ({self.held_reason}).")
+            found.append(f"Account {self.account!r} is held: {self.held_reason}.")
         if self.oldest_due_seconds is not None and self.oldest_due_seconds > max_age:
             found.append(
                 f"Account {self.account!r} has an order that has been due for {self.oldest_due_seconds:.0f} s: "
@@ -63,8 +64,8 @@ def accounts(*, using: str = DEFAULT_DB_ALIAS) -> list[Overview]:
     now = ExpressionWrapper(DbNow(), output_field=DateTimeField())
     for account, oldest, at in orders.due().values_list("account").annotate(oldest=Min("due_at"), at=now):
         overviews[account].oldest_due_seconds = max(0.0, (at - oldest).total_seconds())
-    held = Q(paused=True) | Q(held_until__gt=DbNow())
-    for row in AccountStatus.objects.using(using).filter(held):
+    for row in AccountStatus.objects.using(using).filter(claims.shut()):
         overview = overviews.setdefault(row.account, Overview(account=row.account, configured=False))
-        overview.paused, overview.held_until, overview.held_reason = row.paused, row.held_until, row.held_reason
+        overview.paused, overview.held_until = row.paused, row.held_until
+        overview.held_reason = row.held_message.rstrip(".") or row.held_reason
     return [overviews[name] for name in sorted(overviews)]

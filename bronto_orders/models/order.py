@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, models, router, transaction
+from django.db import DEFAULT_DB_ALIAS, models, router
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from bronto_orders import tracking
 from bronto_orders.models import newborn
 from bronto_orders.models.deliverable import Deliverable
-from bronto_orders.models.querysets import LineItemQuerySet, OrderQuerySet, mark_orders
+from bronto_orders.models.querysets import LineItemQuerySet, OrderQuerySet, mark_orders, one_transaction
 
 AMOUNT: dict[str, Any] = {"max_digits": 19, "decimal_places": 4, "null": True, "blank": True}
 LINK_LENGTH = 2000
@@ -134,15 +134,6 @@ class LineItem(models.Model):
     def __str__(self) -> str:
         return self.name or self.sku
 
-    @classmethod
-    def from_db(cls, db: str | None, field_names: Any, values: Any, **kwargs: Any) -> LineItem:
-        item = super().from_db(db, field_names, values, **kwargs)
-        item._stored_order_id = item.__dict__.get("order_id")
-        return item
-
-    #: The order that the row belonged to when it was read, for items that are moved.
-    _stored_order_id: Any = None
-
     def save_base(
         self,
         raw: bool = False,  # noqa: FBT001, FBT002 - Django's signature
@@ -152,16 +143,23 @@ class LineItem(models.Model):
         update_fields: Any = None,
     ) -> None:
         using = using or router.db_for_write(type(self), instance=self)
-        owners = {self.order_id, self._stored_order_id} - {None}
-        if all(newborn.includes(pk, using) for pk in owners):
+        owners = {self.order_id, *self._stored_owner(using)}
+        if all(newborn.includes(Order._meta.pk.to_python(pk), using) for pk in owners):
             super().save_base(raw, force_insert, force_update, using, update_fields)
             return
-        with transaction.atomic(using=using, savepoint=False):
+        with one_transaction(using):
             mark_orders(owners, using)
             super().save_base(raw, force_insert, force_update, using, update_fields)
 
+    def _stored_owner(self, using: str) -> list[Any]:
+        """Return the order that the row belongs to in the database, if there is a row: the item may have been moved."""
+        if self._state.adding:
+            return []
+        stored = type(self).objects.using(using).filter(pk=self.pk)
+        return list(stored.order_by().values_list("order_id", flat=True))
+
     def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:  # noqa: FBT001, FBT002
         using = using or router.db_for_write(type(self), instance=self)
-        with transaction.atomic(using=using, savepoint=False):
-            mark_orders([self.order_id], using)
+        with one_transaction(using):
+            mark_orders(self._stored_owner(using), using)
             return super().delete(using=using, keep_parents=keep_parents)

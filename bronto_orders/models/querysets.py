@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
 
 from bronto_orders import signals
@@ -22,6 +24,14 @@ def writing(queryset: QuerySet[Any]) -> str:
     """Return the alias of the database that the queryset writes to, and let it read there too from now on."""
     queryset._for_write = True  # type: ignore[attr-defined]
     return queryset.db
+
+
+def one_transaction(using: str) -> AbstractContextManager[Any]:
+    """Open a transaction unless one is open.
+
+    No nested block: an error that the shop catches inside its own transaction must not spoil that.
+    """
+    return nullcontext() if connections[using].in_atomic_block else transaction.atomic(using=using)
 
 
 class OrderQuerySet(QuerySet["Order"]):
@@ -43,7 +53,9 @@ class OrderQuerySet(QuerySet["Order"]):
         orders = list(objs)
         for order in orders:
             order.before_insert()
-        with transaction.atomic(using=using, savepoint=False):
+        if kwargs.get("update_fields"):
+            kwargs["update_fields"] = shops_own(kwargs["update_fields"])
+        with one_transaction(using):
             created = super().bulk_create(orders, *args, **kwargs)
             if kwargs.get("update_conflicts"):
                 self._mark_same_numbers(orders)
@@ -52,6 +64,10 @@ class OrderQuerySet(QuerySet["Order"]):
                     newborn.remember(order.pk, using)
         signals.orders_marked.send_robust(self.model, using=using)
         return created
+
+    def bulk_update(self, objs: Iterable[Order], fields: Iterable[str], batch_size: int | None = None) -> int:
+        """Update the shop's columns among ``fields``, and mark."""
+        return super().bulk_update(objs, shops_own(fields), batch_size=batch_size)
 
     def _mark_same_numbers(self, orders: Iterable[Order]) -> None:
         numbers: dict[str, list[str]] = {}
@@ -118,35 +134,52 @@ class OrderQuerySet(QuerySet["Order"]):
     hasten.alters_data = True  # type: ignore[attr-defined]
 
 
+def shops_own(fields: Iterable[str]) -> list[str]:
+    """Return the fields without the delivery columns, whose values in memory may be out of date."""
+    return [name for name in fields if name not in DELIVERY_COLUMNS]
+
+
 class LineItemQuerySet(QuerySet["LineItem"]):
     """Line items. Every write marks the orders that they belong to, in the same transaction."""
 
     def update(self, **kwargs: Any) -> int:
         """Update, and mark the items' orders; those that items are moved to as well."""
-        with transaction.atomic(using=writing(self), savepoint=False):
-            self._mark_orders()
-            target = kwargs.get("order", kwargs.get("order_id"))
-            if target is not None:
-                mark_orders([getattr(target, "pk", target)], self.db)
-            return super().update(**kwargs)
+        with one_transaction(writing(self)):
+            moved = list(self.values_list("pk", flat=True)) if kwargs.keys() & {"order", "order_id"} else []
+            rows = sum(QuerySet.update(part, **kwargs) for part in self._by_marked_orders())
+            for start in range(0, len(moved), CHUNK):
+                self.model.objects.using(self.db).filter(pk__in=moved[start : start + CHUNK])._mark_orders()
+        return rows
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete, and mark the items' orders."""
-        with transaction.atomic(using=writing(self), savepoint=False):
-            self._mark_orders()
-            return super().delete()
+        deleted: Counter[str] = Counter()
+        with one_transaction(writing(self)):
+            for part in self._by_marked_orders():
+                deleted.update(QuerySet.delete(part)[1])
+        return deleted.total(), dict(deleted)
 
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def bulk_create(self, objs: Iterable[LineItem], *args: Any, **kwargs: Any) -> list[LineItem]:
         """Insert items, and mark their orders."""
         items = list(objs)
-        with transaction.atomic(using=writing(self), savepoint=False):
+        with one_transaction(writing(self)):
             mark_orders({item.order_id for item in items}, self.db)
             return super().bulk_create(items, *args, **kwargs)
 
-    def _mark_orders(self) -> None:
-        mark_orders(set(self.order_by().values_list("order_id", flat=True)), self.db)
+    def _mark_orders(self) -> list[Any]:
+        pks = sorted(set(self.order_by().values_list("order_id", flat=True)))
+        mark_orders(pks, self.db)
+        return pks
+
+    def _by_marked_orders(self) -> list[LineItemQuerySet]:
+        """Mark the items' orders, and return these items in parts.
+
+        Only items of orders that were marked: one that somebody adds to another order in between is not touched.
+        """
+        pks = self._mark_orders()
+        return [self.filter(order_id__in=pks[start : start + CHUNK]) for start in range(0, len(pks), CHUNK)]
 
 
 def mark_orders(pks: Collection[Any], using: str) -> None:
@@ -157,7 +190,8 @@ def mark_orders(pks: Collection[Any], using: str) -> None:
     """
     from bronto_orders.models.order import Order
 
-    older = sorted(pk for pk in pks if not newborn.includes(pk, using))
+    known = {Order._meta.pk.to_python(pk) for pk in pks}
+    older = sorted(pk for pk in known if not newborn.includes(pk, using))
     for start in range(0, len(older), CHUNK):
         Order.objects.using(using).filter(pk__in=older[start : start + CHUNK]).mark()
     if older:

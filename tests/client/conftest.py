@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import pickle
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.test import override_settings
 
 from bronto_orders.client import BrontoClient
-from tests.client.stub import SECRET, FakeBronto, Handler, Server
+from bronto_orders.client.transport import Transport, build_request
+from tests.client.stub import SECRET, FakeBronto, Handler, Server, reply
 
 
 @pytest.fixture
@@ -49,6 +53,13 @@ def make_client(bronto: FakeBronto) -> Iterator[Callable[..., BrontoClient]]:
 @pytest.fixture
 def client(make_client: Callable[..., BrontoClient]) -> BrontoClient:
     return make_client()
+
+
+@pytest.fixture
+def shared_cache() -> Iterator[None]:
+    backend = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": uuid.uuid4().hex}
+    with override_settings(CACHES={"default": backend}):
+        yield
 
 
 @pytest.fixture
@@ -101,3 +112,26 @@ def all_that_shows(error: BaseException) -> str:
             if "/tests/" not in frame.f_code.co_filename:
                 shown += [repr(value) for value in frame.f_locals.values()]
     return "\n".join(shown)
+
+
+def post(url: str, path: str = "/orders", **options: object):
+    with contextlib.closing(Transport(**({"total_timeout": 5.0} | options))) as transport:
+        return transport.send(build_request("POST", url + path, {"X-Test": "1"}, b"{}"))
+
+
+def answering(*args: object, **kwargs: object):
+    return lambda request, connection: reply(*args, **kwargs)
+
+
+def raises_in(seconds: float, kind: type[Exception]):
+    @contextlib.contextmanager
+    def checked():
+        began = time.monotonic()
+        with pytest.raises(kind) as caught:
+            yield caught
+        assert time.monotonic() - began < seconds
+        assert type(caught.value) is kind
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None
+
+    return checked()

@@ -11,36 +11,11 @@ import warnings
 
 import pytest
 
-from bronto_orders.client import deadline as deadline_module
 from bronto_orders.client import transport as transport_module
-from bronto_orders.client.deadline import Deadline, PerProcess
 from bronto_orders.client.transport import Transport, build_request
-from bronto_orders.exceptions import DeadlineError, FateUnknownError, NotSentError, UnreadableAnswerError
-from tests.client.conftest import in_threads
+from bronto_orders.exceptions import FateUnknownError, NotSentError, UnreadableAnswerError
+from tests.client.conftest import answering, in_threads, post, raises_in
 from tests.client.stub import CERTIFICATE, Server, reply
-
-
-def post(url: str, path: str = "/orders", **options: object):
-    with contextlib.closing(Transport(**({"total_timeout": 5.0} | options))) as transport:
-        return transport.send(build_request("POST", url + path, {"X-Test": "1"}, b"{}"))
-
-
-def answering(*args: object, **kwargs: object):
-    return lambda request, connection: reply(*args, **kwargs)
-
-
-def raises_in(seconds: float, kind: type[Exception]):
-    @contextlib.contextmanager
-    def checked():
-        began = time.monotonic()
-        with pytest.raises(kind) as caught:
-            yield caught
-        assert time.monotonic() - began < seconds
-        assert type(caught.value) is kind
-        assert caught.value.__cause__ is None
-        assert caught.value.__context__ is None
-
-    return checked()
 
 
 def test_sends_the_request_and_returns_the_whole_answer(serve):
@@ -51,89 +26,6 @@ def test_sends_the_request_and_returns_the_whole_answer(serve):
     (request,) = server.received
     assert (request.method, request.target, request.body) == ("POST", "/orders", b"{}")
     assert request.headers["x-test"] == "1"
-
-
-@pytest.mark.parametrize(
-    "start",
-    [
-        pytest.param(b"HTTP/1.1 200 OK\r\nX-Filler: ", id="in the header"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", id="in the body"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", id="in a body of no stated length"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e7\r\n", id="in a chunk"),
-    ],
-)
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
-def test_a_drip_ends_at_the_deadline(serve, start, tls):
-    server = serve(lambda request, connection: serve_drip(connection, start), tls=tls)
-
-    def serve_drip(connection: socket.socket, start: bytes) -> None:
-        server.drip(connection, start)
-
-    with raises_in(1.0, DeadlineError):
-        post(server.url, total_timeout=0.3, verify=str(CERTIFICATE))
-
-
-def test_a_drip_while_the_request_is_taken_ends_at_the_deadline(serve):
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stop = threading.Event()
-
-    def sip() -> None:
-        connection, _ = listener.accept()
-        with contextlib.suppress(OSError), connection:
-            while not stop.wait(0.05):
-                connection.recv(1)
-
-    threading.Thread(target=sip, daemon=True).start()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    with contextlib.closing(Transport(total_timeout=0.4)) as transport, raises_in(1.0, DeadlineError):
-        transport.send(build_request("POST", url, {}, b"x" * 20_000_000))
-    stop.set()
-    listener.close()
-
-
-def test_a_refusal_counts_although_its_body_drips(serve):
-    server = serve(
-        lambda request, connection: server.drip(
-            connection, b"HTTP/1.1 409 Conflict\r\nX-Reason: why\r\nContent-Length: 999\r\n\r\n"
-        )
-    )
-    answer = post(server.url, total_timeout=0.3)
-    assert (answer.status, answer.headers["X-Reason"], answer.body) == (409, "why", b"")
-
-
-def test_no_answer_within_the_read_timeout(serve):
-    server = serve(lambda request, connection: server.stopping.wait(5) and None)
-    with raises_in(1.0, FateUnknownError) as caught:
-        post(server.url, read_timeout=0.2)
-    assert "TimeoutError" in str(caught.value)
-
-
-def test_the_deadline_shortens_the_read_timeout(serve):
-    server = serve(lambda request, connection: server.stopping.wait(5) and None)
-    with raises_in(1.0, DeadlineError):
-        post(server.url, total_timeout=0.2)
-
-
-def test_nothing_is_sent_when_no_time_is_left(serve):
-    server = serve(answering())
-    with contextlib.closing(Transport()) as transport, raises_in(0.2, NotSentError) as caught:
-        transport.send(build_request("GET", server.url, {}), deadline=Deadline(0))
-    assert "the deadline had passed" in str(caught.value)
-    assert server.received == []
-
-
-def test_nothing_is_sent_when_time_runs_out_while_connecting(serve, monkeypatch):
-    def slowly(*args: object, **kwargs: object) -> socket.socket:
-        time.sleep(0.3)
-        return connect(*args, **kwargs)
-
-    connect = transport_module.create_connection
-    monkeypatch.setattr(transport_module, "create_connection", slowly)
-    server = serve(answering())
-    with raises_in(0.6, NotSentError):
-        post(server.url, total_timeout=0.2)
-    assert server.received == []
 
 
 def test_connection_refused():
@@ -312,7 +204,7 @@ def test_redirects_are_not_followed(serve, location):
     assert len(server.received) == 1
 
 
-def test_cookies_are_not_sent_to_another_path_of_the_program(serve):
+def test_cookies_are_not_sent_back(serve):
     server = serve(answering(200, b"", {"Set-Cookie": "a=b"}))
     with contextlib.closing(Transport()) as transport:
         for _ in range(2):
@@ -372,18 +264,6 @@ def test_calls_wait_for_a_free_connection(serve):
     assert {request.connection for request in server.received} == {1, 2}
 
 
-def test_calls_wait_for_a_free_connection_no_longer_than_the_deadline(serve):
-    server = serve(lambda request, connection: server.stopping.wait(0.6) or reply(200))
-    with contextlib.closing(Transport(pool_size=1)) as transport:
-        first = threading.Thread(target=transport.send, args=[build_request("GET", server.url, {})])
-        first.start()
-        time.sleep(0.1)
-        with raises_in(0.4, NotSentError):
-            transport.send(build_request("GET", server.url, {}), deadline=Deadline(0.2))
-        first.join()
-    assert len(server.received) == 1
-
-
 def test_failures_do_not_use_up_the_pool(serve):
     answers = iter([None, reply(500, b"x" * 100_000), None, reply(200, b"good")])
     server = serve(lambda request, connection: next(answers))
@@ -392,59 +272,6 @@ def test_failures_do_not_use_up_the_pool(serve):
             with contextlib.suppress(FateUnknownError):
                 transport.send(build_request("GET", server.url, {}))
         assert transport.send(build_request("GET", server.url, {})).body == b"good"
-
-
-def test_the_watchdog_leaves_a_connection_alone_that_serves_another_call(serve):
-    def answer(request: object, connection: object) -> bytes:
-        time.sleep(0.4 if len(server.received) == 2 else 0)
-        return reply(200, b"ok")
-
-    server = serve(answer)
-    with contextlib.closing(Transport()) as transport:
-        transport.send(build_request("GET", server.url, {}), deadline=Deadline(0.2))
-        assert transport.send(build_request("GET", server.url, {})).body == b"ok"
-    assert {request.connection for request in server.received} == {1}
-
-
-def test_one_watchdog_serves_all_and_keeps_no_calls(serve):
-    server = serve(answering())
-    post(server.url)
-    watchdog = deadline_module._watchdogs.get()
-    thread = watchdog._thread
-    in_threads(4, lambda _: post(server.url))
-    assert deadline_module._watchdogs.get() is watchdog
-    assert watchdog._thread is thread
-    assert thread.is_alive()
-    assert not watchdog._calls
-
-
-def test_without_a_watchdog_nothing_is_sent(serve, monkeypatch):
-    def refuse(thread: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    server = serve(answering())
-    monkeypatch.setattr(deadline_module, "_watchdogs", PerProcess(deadline_module.Watchdog))
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(NotSentError):
-            post(server.url)
-    assert server.received == []
-    assert post(server.url).status == 200
-
-
-def test_many_deadlines_at_once(serve):
-    server = serve(lambda request, connection: server.drip(connection, b"HTTP/1.1 200 OK\r\n", forever=b"x"))
-    with contextlib.closing(Transport(pool_size=20)) as transport:
-
-        def call(index: int) -> float:
-            seconds = 0.5 + 0.03 * (index % 10)
-            began = time.monotonic()
-            with pytest.raises(DeadlineError):
-                transport.send(build_request("GET", server.url, {}), deadline=Deadline(seconds))
-            return time.monotonic() - began - seconds
-
-        overshoots = in_threads(20, call)
-    assert max(overshoots) < 0.3
 
 
 def test_environment_proxies_are_ignored(serve, monkeypatch):
@@ -527,17 +354,6 @@ def test_a_forked_child_opens_connections_of_its_own(serve):
         ("/child", 2),
         ("/parent", 1),
     ]
-
-
-def test_values_per_process(monkeypatch):
-    value = PerProcess(object)
-    mine = value.get()
-    assert value.get() is mine
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert value.get() is not mine
-    monkeypatch.undo()
-    assert value.pop() is mine
-    assert value.pop() is None
 
 
 def test_a_closed_transport_opens_new_connections(serve):

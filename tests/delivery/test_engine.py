@@ -286,14 +286,16 @@ class TestTrouble:
 
     def test_duplicate_number_becomes_an_update(self, bronto: FakeBronto) -> None:
         order = OrderFactory()
-        bronto.orders[order.customer_order_id] = {"orderId": "b-1", "hasTracking": False}
+        number = order.customer_order_id
+        bronto.orders[number] = {"orderId": "b-1", "customerOrderId": number, "hasTracking": False}
         assert deliver() == {"redirected": 1, "accepted": 1}
         assert bronto.operations == ["add", "update_by_customer_order_id"]
         assert row(order).bronto_order_id == "b-1"
 
     def test_unreadable_conflict_is_looked_up(self, bronto: FakeBronto) -> None:
         order = OrderFactory()
-        bronto.orders[order.customer_order_id] = {"orderId": "b-1", "hasTracking": False}
+        number = order.customer_order_id
+        bronto.orders[number] = {"orderId": "b-1", "customerOrderId": number, "hasTracking": False}
         bronto.script.append(errors.ConflictError(status=409))
         assert deliver() == {"redirected": 1, "accepted": 1}
         assert bronto.operations == ["add", "search", "update"]
@@ -506,7 +508,8 @@ class TestLeases:
     def test_a_dead_workers_add_is_looked_into(self, bronto: FakeBronto) -> None:
         order = OrderFactory()
         self.claim()
-        bronto.orders[order.customer_order_id] = {"orderId": "b-1", "hasTracking": False}
+        number = order.customer_order_id
+        bronto.orders[number] = {"orderId": "b-1", "customerOrderId": number, "hasTracking": False}
         make_due(order)
         assert deliver() == {"accepted": 1}
         assert bronto.operations == ["update_by_customer_order_id"]
@@ -640,11 +643,11 @@ def test_a_database_that_goes_away_is_waited_for(bronto: FakeBronto, monkeypatch
     order = OrderFactory()
     record, failures = engine.records.record, [1, 2]
 
-    def fail_twice(*args: Any, **kwargs: Any) -> None:
+    def fail_twice(*args: Any, **kwargs: Any) -> Any:
         if failures:
             failures.pop()
             raise OperationalError("gone")
-        record(*args, **kwargs)
+        return record(*args, **kwargs)
 
     monkeypatch.setattr(engine.records, "record", fail_twice)
     monkeypatch.setattr(engine.time, "sleep", lambda seconds: None)

@@ -65,6 +65,11 @@ def test_refused_credentials_hold_the_account(exchange: Exchange, error: errors.
     assert decision.presence is None
 
 
+@pytest.mark.parametrize("status", [407, 421, 425])
+def test_trouble_on_the_way_holds_the_account(status: int) -> None:
+    assert after(UPDATE, bad(errors.BadRequestError, status)).standing is Standing.CONFIGURATION
+
+
 class TestNotFound:
     def test_unsure_add_never_landed(self) -> None:
         decision = after(UNSURE, bad(errors.NotFoundError, 404))
@@ -144,6 +149,7 @@ class TestTrouble:
             bad(errors.ServerError, 502),
             bad(errors.ServerError, 504),
             bad(errors.ServerError, 408),
+            bad(errors.ServerError, 524),
             bad(errors.UnexpectedAnswerError, 202),
         ],
         ids=str,
@@ -174,6 +180,11 @@ class TestGivingUp:
     def test_poison_while_others_succeed(self) -> None:
         decision = after(UPDATE, bad(errors.ServerError, 500), attempts=8)
         assert (decision.state, decision.reason) == (SyncState.REJECTED, "poison")
+
+    @pytest.mark.parametrize("error", [bad(errors.ServerError, 503), errors.DeadlineError()], ids=str)
+    def test_never_for_what_says_nothing_of_the_order(self, error: errors.BrontoError) -> None:
+        decision = after(UPDATE, error, attempts=99)
+        assert (decision.state, decision.counts) == (SyncState.PENDING, False)
 
     def test_never_in_an_outage(self) -> None:
         decision = after(UPDATE, bad(errors.ServerError, 500), attempts=8, healthy=False)

@@ -9,11 +9,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import engine
+from bronto_orders.delivery import claims, engine
 from bronto_orders.exceptions import BrontoConfigurationError
+from bronto_orders.models import AccountStatus
 
 #: Seconds between looks for due orders with --loop.
 PAUSE_SECONDS = 1.0
+#: Seconds that one account may take with --loop before the next has its turn.
+TURN_SECONDS = 10.0
 
 
 class Command(BaseCommand):
@@ -29,22 +32,45 @@ class Command(BaseCommand):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stop.set())
-        try:
-            accounts = [options["account"]] if options["account"] else bronto_settings.account_names
-            if options["loop"] and options["verbosity"]:
-                self.stdout.write(f"Delivering for {', '.join(accounts)} until stopped.")
-                self.stdout.flush()
-            self._deliver(accounts, options, stop)
-            while options["loop"] and not stop.wait(PAUSE_SECONDS):
-                self._deliver(accounts, options, stop)
-        except BrontoConfigurationError as error:
-            raise CommandError(str(error)) from error
-
-    def _deliver(self, accounts: list[str], options: dict[str, Any], stop: threading.Event) -> None:
         if not bronto_settings.delivery.enabled:
             raise CommandError("BRONTO_ORDERS['DELIVERY']['ENABLED'] is False: nothing is sent.")
+        accounts = [options["account"]] if options["account"] else bronto_settings.account_names
+        if not options["loop"]:
+            if complaints := self._deliver(accounts, options, stop):
+                raise CommandError(" ".join(complaints))
+            return
+        if options["verbosity"]:
+            self.stdout.write(f"Delivering for {', '.join(accounts)} until stopped.")
+            self.stdout.flush()
+        told: list[str] = []
+        while not stop.is_set():
+            complaints = self._deliver(accounts, options, stop)
+            for complaint in complaints:
+                if complaint not in told:
+                    self.stderr.write(complaint)
+            told = complaints
+            stop.wait(PAUSE_SECONDS)
+
+    def _deliver(self, accounts: list[str], options: dict[str, Any], stop: threading.Event) -> list[str]:
+        """Deliver for each account; one that is not configured properly stops no other. Returns what is wrong."""
+        complaints = []
+        budget = TURN_SECONDS if options["loop"] else None
         for account in accounts:
-            report = engine.deliver(account, using=options["database"], stopping=stop.is_set)
-            quiet = options["loop"] and not report.counts
-            if options["verbosity"] and not quiet:
-                self.stdout.write(f"{account}: {report}")
+            try:
+                report = engine.deliver(account, using=options["database"], stopping=stop.is_set, budget_seconds=budget)
+            except BrontoConfigurationError as error:
+                complaints.append(str(error))
+                continue
+            if options["verbosity"] and not (options["loop"] and not report.counts):
+                self.stdout.write(f"{account}: {report}{self._hold(account, options['database'])}")
+        return complaints
+
+    @staticmethod
+    def _hold(account: str, using: str) -> str:
+        """Say why the account's orders wait, if they do."""
+        held = AccountStatus.objects.using(using).filter(claims.shut(), account=account).first()
+        if held is None:
+            return ""
+        if held.paused:
+            return "; paused"
+        return f"; held until {held.held_until:%H:%M:%S %Z}: {held.held_message or held.held_reason}"

@@ -104,6 +104,13 @@ def test_wrong_settings_break_no_save(broker: Broker, wrong: object) -> None:
         assert OrderFactory().pk
 
 
+def test_a_project_without_a_broker_is_asked_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "current_app", celery.Celery("none", set_as_current=False))
+    monkeypatch.setattr(hints, "_publisher", None)
+    assert OrderFactory().pk
+    assert hints.wake({"default"}) is False
+
+
 def test_hints_expire(broker: Broker) -> None:
     OrderFactory()
     with broker.app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:

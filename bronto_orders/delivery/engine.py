@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -243,7 +244,12 @@ class _Run:
                 settled.append(records.Settled.invalid(order, error))
                 continue
             except Exception as error:  # one order that cannot be built must not stop the others
-                logger.exception("Order %d cannot be built", order.pk, extra={"order": order.pk})
+                # Where it happened, and not the error's text, which may quote the customer.
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                logger.error(
+                    "Order %d cannot be built: %s at %s:%s",
+                    *(order.pk, type(error).__name__, frame.filename, frame.lineno),
+                )
                 settled.append(records.Settled.unbuildable(order, error))
                 continue
             if job is None:

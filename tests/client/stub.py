@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import json
+import shutil
 import socket
 import ssl
+import tempfile
 import threading
 import time
 import uuid
@@ -13,7 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
+import trustme
+
+
+def make_certificate() -> Path:
+    """Write a certificate for this machine, with its key and its authority, to a file that ends with the process."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    folder = Path(tempfile.mkdtemp(prefix="bronto-orders-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "localhost.pem"
+    file.write_bytes(issued.private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes())
+    return file
+
+
+CERTIFICATE = make_certificate()
 
 
 @dataclass

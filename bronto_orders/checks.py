@@ -1,7 +1,7 @@
 """System checks: what ``manage.py check`` says about the BRONTO_ORDERS setting and the project around the app.
 
 Numbers are never used twice. E001-E002: shape of the dict; E011-E051: the type of one option each (the numbers stand
-beside the options in ``conf.py``); E061-E067: what the values mean.
+beside the options in ``conf.py``); E061-W067: what the values mean.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ def check_settings(*, app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
 
 
 def _message(problem: conf.Problem) -> CheckMessage:
-    return checks.Error(
-        f"{problem.path} {problem.message}", hint=problem.hint or None, id=f"bronto_orders.E{problem.check:03d}"
+    kind, letter = (checks.Error, "E") if problem.certain else (checks.Warning, "W")
+    return kind(
+        f"{problem.path} {problem.message}", hint=problem.hint or None, id=f"bronto_orders.{letter}{problem.check:03d}"
     )
 
 
@@ -133,6 +134,7 @@ def _split_problems(account: conf.AccountSettings, path: str) -> Iterator[conf.P
             message=f"still leads to {own[key]}, while the other URL leads elsewhere.",
             hint="Set API_URL and TOKEN_URL together, or the credentials go to a service that does not know them.",
             check=67,
+            certain=False,
         )
 
 

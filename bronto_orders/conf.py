@@ -89,12 +89,16 @@ def option(default: Any, rule: Rule, check: int, *, repr: bool = True) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing wrong in the settings: where (a path into the dict), what, what to do, and its check number."""
+    """One thing wrong in the settings: where (a path into the dict), what, what to do, and its check number.
+
+    ``certain`` is False for what is most likely a mistake and may be meant.
+    """
 
     path: str
     message: str
     hint: str
     check: int
+    certain: bool = True
 
     def __str__(self) -> str:
         return f"{self.path} {self.message} {self.hint}".strip()

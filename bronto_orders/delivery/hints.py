@@ -76,13 +76,13 @@ def wake(accounts: set[str | None], *, using: str = DEFAULT_DB_ALIAS, trigger: s
     except BrontoConfigurationError as error:
         logger.warning("No worker was woken: %s", error)
         return False
-    if not current_app.conf.broker_write_url:
-        # A project without Celery; its default broker, a RabbitMQ on this machine, is nobody's.
-        return False
     messages = [{"account": name, "trigger": trigger, "using": using} for name in sorted(names)]
     if current_app.conf.task_always_eager:
         # An eager task runs here and now, on this thread's connections.
         return _send(messages) is None
+    if TASK not in current_app.tasks and not current_app.conf.broker_write_url:
+        # A project without Celery; the broker that Celery would assume, a RabbitMQ on this machine, is nobody's.
+        return False
     return _publisher.publish(messages)
 
 

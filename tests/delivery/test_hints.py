@@ -124,7 +124,7 @@ def test_eager_tasks_run_on_the_callers_connection(broker: Broker) -> None:
     def deliver(**kwargs: object) -> None:
         ran.append(threading.current_thread())
 
-    broker.app.conf.task_always_eager = True
+    broker.app.conf.update(task_always_eager=True, broker_url=None)
     OrderFactory()
     assert ran == [threading.current_thread()]
 

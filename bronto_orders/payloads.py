@@ -148,14 +148,17 @@ def quantize(amount: Decimal, exponent: int) -> Decimal:
 def _moment(context: Context, field: str, value: datetime | None) -> str | None:
     if value is None:
         return None
-    moment = value if timezone.is_aware(value) else timezone.make_aware(value)
-    return moment.isoformat(timespec="milliseconds")
+    return _aware(value).isoformat(timespec="milliseconds")
+
+
+def _aware(value: datetime) -> datetime:
+    return value if timezone.is_aware(value) else timezone.make_aware(value)
 
 
 def _order_date(context: Context, field: str, value: datetime | None) -> str | None:
     if value is None:
         return None
-    moment = value if timezone.is_aware(value) else timezone.make_aware(value)
+    moment = _aware(value)
     if moment < EARLIEST_ORDER_DATE:
         raise InvalidOrderError(field, _("Bronto takes no orders from before 1 January 2000. Correct the date."))
     if moment > _years_later(context.now, LATEST_ORDER_YEARS):

@@ -7,6 +7,8 @@ import celery
 import pytest
 from kombu.transport.memory import Channel
 
+from tests.fakes import FakeBronto
+
 pytest_plugins = ["bronto_orders.testing"]
 
 
@@ -48,3 +50,13 @@ def no_broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         from bronto_orders.delivery import hints
 
         monkeypatch.setattr(hints._Publisher, "publish", lambda self, messages: False)
+
+
+@pytest.fixture
+def bronto(monkeypatch: pytest.MonkeyPatch) -> FakeBronto:
+    """The engine talks to this."""
+    from bronto_orders.delivery import engine
+
+    fake = FakeBronto()
+    monkeypatch.setattr(engine, "client_for", lambda account: fake)
+    return fake

@@ -27,15 +27,6 @@ def run(command: str, *args: str, **options: Any) -> str:
     return out.getvalue()
 
 
-@pytest.fixture
-def bronto(monkeypatch: pytest.MonkeyPatch) -> FakeBronto:
-    from bronto_orders.delivery import engine
-
-    fake = FakeBronto()
-    monkeypatch.setattr(engine, "client_for", lambda account: fake)
-    return fake
-
-
 class TestDeliver:
     def test_delivers_what_is_due_and_exits(self, bronto: FakeBronto) -> None:
         OrderFactory.create_batch(2)
@@ -76,6 +67,11 @@ class TestDeliver:
     @override_settings(BRONTO_ORDERS={"ACCOUNTS": {"default": {}}, "DELIVERY": {"ENABLED": False}})
     def test_switched_off(self) -> None:
         with pytest.raises(CommandError, match="ENABLED"):
+            run("bronto_deliver")
+
+    @override_settings(BRONTO_ORDERS={"ACCOUNTS": {"default": {}}, "DELIVERY": {"BATCH_SIZE": 0}})
+    def test_wrong_settings(self) -> None:
+        with pytest.raises(CommandError, match="BATCH_SIZE"):
             run("bronto_deliver")
 
     def test_loop_ends_on_sigterm(self) -> None:

@@ -12,11 +12,10 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import router, transaction
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -25,6 +24,7 @@ from django.views.decorators.http import require_http_methods
 from bronto_orders.admin.attempts import BY_PERSON
 from bronto_orders.admin.base import OrderPages
 from bronto_orders.admin.columns import state_badge
+from bronto_orders.delivery import claims
 from bronto_orders.delivery.resync import Resynced, resync
 from bronto_orders.models import AccountStatus, Order, SyncState
 from bronto_orders.models.querysets import CHUNK, OrderQuerySet
@@ -167,9 +167,8 @@ class ResyncAdmin(OrderPages):
 
     def held_accounts(self, orders: OrderQuerySet) -> list[AccountStatus]:
         """Return the gates of those accounts whose orders wait in any case."""
-        closed = Q(paused=True) | Q(held_until__gt=timezone.now())
         accounts = orders.order_by().values_list("account", flat=True).distinct()
-        return list(AccountStatus.objects.filter(closed, account__in=list(accounts)).order_by("account"))
+        return list(AccountStatus.objects.filter(claims.shut(), account__in=list(accounts)).order_by("account"))
 
 
 def _hidden_fields(request: HttpRequest) -> list[tuple[str, str]]:

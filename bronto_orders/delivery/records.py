@@ -228,7 +228,7 @@ def _attempt(item: Decided, outcome: str) -> SyncAttempt:
         http_status=_status(result),
         outcome=outcome,
         reason=printable(excerpt(str(error))) if error else "",
-        decision=printable(decision.message or _decision(differences)),
+        decision=decision.message or _decision(differences),
         request_excerpt=redacted_body(job.body_json),
         answer_excerpt=redacted_body(wire.dumps(answer)) if answer else "",
         differences=differences,

@@ -32,9 +32,14 @@ class Command(BaseCommand):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stop.set())
-        if not bronto_settings.delivery.enabled:
+        try:
+            enabled, accounts = bronto_settings.delivery.enabled, bronto_settings.account_names
+        except BrontoConfigurationError as error:
+            raise CommandError(str(error)) from error
+        if not enabled:
             raise CommandError("BRONTO_ORDERS['DELIVERY']['ENABLED'] is False: nothing is sent.")
-        accounts = [options["account"]] if options["account"] else bronto_settings.account_names
+        if options["account"]:
+            accounts = [options["account"]]
         if not options["loop"]:
             if complaints := self._deliver(accounts, options, stop):
                 raise CommandError(" ".join(complaints))

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test lint types clean
+.PHONY: help demo demo-once test bench lint types clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -15,7 +15,10 @@ demo-once: .venv/.demo ## Play the demo without a browser: one order, from click
 	@$(VENV_PYTHON) manage.py demo --once
 
 test: .venv/.test ## Run every test that needs no server
-	@$(VENV_PYTHON) -m pytest -m "not services"
+	@$(VENV_PYTHON) -m pytest -m "not services and not browser and not fuzz and not chaos"
+
+bench: .venv/.test ## Measure how fast the sandbox serves
+	@$(VENV_PYTHON) -m benchmarks.sandbox
 
 lint: .venv/.lint ## Check style and the direction of imports
 	@$(VENV_PYTHON) -m ruff check

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
+from os import PathLike
 from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
@@ -73,6 +74,10 @@ def _rate(value: object) -> str | None:
 
 def _hook(value: object) -> str | None:
     return None if value is None or callable(value) or isinstance(value, str) else "None, a callable or its dotted path"
+
+
+def _database(value: object) -> str | None:
+    return None if value is None or isinstance(value, str | PathLike) else "None or the path of an SQLite file"
 
 
 def _persist(value: object) -> str | None:
@@ -172,6 +177,7 @@ class SandboxSettings:
     section: ClassVar[str] = "SANDBOX"
 
     enabled: bool = option(False, _boolean, 51)
+    database: str | PathLike[str] | None = option(None, _database, 52)
 
 
 Section = TypeVar("Section", AccountSettings, DeliverySettings, TrackingSettings, SandboxSettings)

@@ -4,14 +4,14 @@ In the project's ``conftest.py``::
 
     pytest_plugins = ["bronto_orders.testing"]
 
-gives the fixture ``bronto_sandbox``; the factories below are imported as usual. Needs pytest and factory-boy, which
-are not dependencies of the app.
+gives the fixtures ``bronto_sandbox`` and ``bronto_sandbox_mounted``; the factories below are imported as usual. Needs
+pytest and factory-boy, which are not dependencies of the app. docs/testing.md shows a shop's own test.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import contextlib
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +20,12 @@ from typing import TYPE_CHECKING, Any
 import factory
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+
+from bronto_orders.sandbox.adapter import SandboxAdapter
+from bronto_orders.sandbox.server import SandboxServer
+from bronto_orders.sandbox.service import Service
+from bronto_orders.sandbox.wsgi import Application
 
 if TYPE_CHECKING:
     from bronto_orders.models import LineItem, Order
@@ -68,13 +74,16 @@ class OrderFactory(OrderBase):
 
 
 class Sandbox:
-    """A running sandbox: a Bronto of its own, in a process of its own."""
+    """A sandbox of Bronto's Orders service: what it has seen, and how it is to misbehave. See docs/testing.md."""
 
     client_id = "sandbox"
     client_secret = "sandbox-secret"  # noqa: S105 - the documented default
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, session: requests.Session | None = None) -> None:
         self.base_url = base_url
+        self.session = session or requests.Session()
+        # Proxies of the environment are for other places.
+        self.session.trust_env = False
 
     @property
     def account(self) -> dict[str, Any]:
@@ -89,60 +98,121 @@ class Sandbox:
 
     @property
     def orders(self) -> list[dict[str, Any]]:
-        """The orders that it holds, as its API shows them."""
-        found: list[dict[str, Any]] = self._control("GET", "orders")
-        return found
+        """The orders that it holds, as its API shows them, oldest first."""
+        return self._list("orders")
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The workflow events that would have fired."""
-        found: list[dict[str, Any]] = self._control("GET", "events")
-        return found
+        """The workflow events that would have fired: the customer may have been mailed once for each."""
+        return self._list("events")
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """The calls that it has answered, oldest first, token requests included."""
-        found: list[dict[str, Any]] = self._control("GET", "requests")
-        return found
+        """The calls that it has answered, oldest first, token requests included, secrets masked."""
+        return self._list("requests")
 
-    def set_faults(self, *faults: dict[str, Any]) -> None:
-        """Let calls fail by these rules from now on, and by no others; see docs/sandbox.md for their form."""
-        self._control("PUT", "faults", list(faults))
+    @property
+    def contacts(self) -> list[dict[str, Any]]:
+        """The contacts that it knows: address, status and date."""
+        return self._list("contacts")
+
+    def add_contact(self, email_address: str, status: str = "active") -> None:
+        """Make a contact, or change the status of the one there is."""
+        self._control("POST", "contacts", {"emailAddress": email_address, "status": status})
+
+    def add_return(self, customer_order_id: str) -> None:
+        """Let a return take an id, so that no order can have it."""
+        self._control("POST", "returns", {"customerOrderId": customer_order_id})
 
     def fail_next(self, count: int = 1, **fault: Any) -> None:
-        """Let the next calls of the orders API fail: ``fail_next(status=503)``, ``fail_next(2, drop=True)``."""
-        self.set_faults({"match": {"path": "/orders"}, "count": count, **fault})
+        """Let the next calls of the orders API fail, after the faults that are staged already.
+
+        ``fault`` is one of docs/sandbox.md with its keys in snake_case; ``path``, ``method`` and ``customer_order_id``
+        say which calls, ``retry_after`` sets that header: ``fail_next(status=429, retry_after=7)``,
+        ``fail_next(2, drop=True, apply="after")``, ``fail_next(timeout=True, customer_order_id="abc-123")``.
+        """
+        self.add_fault(count=count, **fault)
+
+    def add_fault(self, **fault: Any) -> None:
+        """Let calls of the orders API fail by a rule, written as for ``fail_next``, until it is spent or cleared."""
+        self._control("POST", "faults", [_wire_fault(fault)])
+
+    def set_faults(self, *faults: dict[str, Any]) -> None:
+        """Let calls fail by these rules, as docs/sandbox.md writes them, and by no others."""
+        self._control("PUT", "faults", list(faults))
+
+    def break_down(self, preset: str = "outage") -> None:
+        """Misbehave by a preset of docs/sandbox.md, such as ``rate-limit``, and by nothing else."""
+        self._control("POST", "presets", {"name": preset})
+
+    def recover(self) -> None:
+        """Take back all faults."""
+        self._control("DELETE", "faults")
+
+    def switch(self, **switches: Any) -> None:
+        """Turn switches of docs/sandbox.md: ``switch(orderDateOnUpdate="refuse")``."""
+        self._control("PUT", "switches", switches)
 
     def revoke_tokens(self) -> None:
         """Let every access token that was issued be refused from now on."""
         self._control("POST", "tokens/revoke")
 
     def reset(self) -> None:
-        """Empty it and clear all faults; tokens that were issued stay valid."""
+        """Empty it, clear all faults and turn back all switches; tokens that were issued stay valid."""
         self._control("POST", "reset")
 
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._control("GET", path)
+        return found
+
     def _control(self, method: str, path: str, body: Any = None) -> Any:
-        answer = requests.request(method, f"{self.base_url}/_sandbox/{path}", json=body, timeout=10)
+        answer = self.session.request(method, f"{self.base_url}/_sandbox/{path}", json=body, timeout=10)
+        if answer.status_code == requests.codes.bad_request:
+            raise ValueError(answer.headers["X-Reason"])
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
 
-@pytest.fixture(scope="session")
-def bronto_sandbox_server() -> Iterator[Sandbox]:
-    """A sandbox for the whole test run."""
-    command = [sys.executable, "-m", "bronto_orders.sandbox", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
-        try:
-            base_url = process.stdout.readline().strip() if process.stdout else ""
-            if not base_url:
-                pytest.fail(f"The sandbox did not start (exit code {process.wait()}); its errors are above.")
-            yield Sandbox(base_url)
-        finally:
-            process.terminate()
+def _wire_fault(fault: dict[str, Any]) -> dict[str, Any]:
+    wire = {_camel(name): value for name, value in fault.items()}
+    match = {
+        "path": "/orders",
+        **{name: wire.pop(name) for name in ("path", "method", "customerOrderId") if name in wire},
+    }
+    if "retryAfter" in wire:
+        wire["headers"] = {**wire.get("headers", {}), "Retry-After": str(wire.pop("retryAfter"))}
+    return {"match": match, **wire}
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
 
 
 @pytest.fixture
-def bronto_sandbox(bronto_sandbox_server: Sandbox) -> Sandbox:
-    """An empty sandbox: ``base_url``, ``client_id``, ``client_secret``, and what it has seen."""
-    bronto_sandbox_server.reset()
-    return bronto_sandbox_server
+def bronto_sandbox() -> Iterator[Sandbox]:
+    """A sandbox of this test alone, on a loopback port, which other processes can reach as well."""
+    with (
+        contextlib.closing(Service()) as service,
+        SandboxServer(Application(service), on_stop=service.faults.wake) as server,
+        requests.Session() as session,
+    ):
+        yield Sandbox(server.base_url, session)
+
+
+@pytest.fixture
+def bronto_sandbox_mounted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox of this test alone, without a socket: whatever this process asks of it by ``requests`` is led there."""
+    # A name for each test, so that nothing that was kept for one serves another.
+    base_url = f"https://{uuid.uuid4().hex}.bronto.test"
+    send = HTTPAdapter.send
+    with contextlib.closing(Service()) as service, requests.Session() as session:
+        adapter = SandboxAdapter(service)
+
+        def lead(self: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+            if (request.url or "").startswith(f"{base_url}/"):
+                return adapter.send(request, *args, **kwargs)
+            return send(self, request, *args, **kwargs)
+
+        monkeypatch.setattr(HTTPAdapter, "send", lead)
+        yield Sandbox(base_url, session)

@@ -52,7 +52,7 @@ class Demo:
             "preparation", [python, manage, "demo_prepare", "--verbosity", "0"], has_succeeded
         )
         self.sandbox = self._process(
-            "sandbox", [*sandbox, "--database", str(state / "sandbox.sqlite3")], has_printed_url
+            "sandbox", [*sandbox, "--database", str(state / "bronto.sqlite3")], has_printed_url
         )
         self.web = self._process(
             "web", [python, manage, "runserver", "--noreload", f"{HOST}:{port}"], lambda _: answers(self.url)

@@ -70,7 +70,7 @@ WRONG_IN_SECTIONS = {
         "PERSIST": (43, ["database", True]),
         "RESPECT_GPC": (44, ["yes"]),
     },
-    "SANDBOX": {"ENABLED": (51, ["yes", None])},
+    "SANDBOX": {"ENABLED": (51, ["yes", None]), "DATABASE": (52, [True, 5])},
 }
 
 

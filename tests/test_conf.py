@@ -68,7 +68,7 @@ class TestSections:
             None,
             True,
         )
-        assert sandbox.enabled is False
+        assert (sandbox.enabled, sandbox.database) == (False, None)
 
     def test_without_the_setting(self, settings: object) -> None:
         del settings.BRONTO_ORDERS  # type: ignore[attr-defined]

@@ -67,7 +67,8 @@ def test_contents(wheel: Path) -> None:
     for needed in (
         "bronto_orders/py.typed",
         "bronto_orders/migrations/0001_initial.py",
-        "bronto_orders/sandbox/migrations/0001_initial.py",
+        "bronto_orders/sandbox/openapi.json",
+        "bronto_orders/sandbox/assets/console.css",
         "bronto_orders/management/commands/bronto_deliver.py",
     ):
         assert needed in names

@@ -1,252 +1,208 @@
 """The control API under ``/_sandbox/``: what a test looks at and what it may stage.
 
-It has no authentication and answers to callers on this machine only.
+It has no authentication and answers to callers on this machine only, and not to pages of other sites.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from django.db import router, transaction
-from django.db.models import Model, QuerySet
-from rest_framework.permissions import BasePermission
-from rest_framework.request import Request
-from rest_framework.response import Response
+from bronto_orders.sandbox import console, fields, forms
+from bronto_orders.sandbox.faults import read_faults
+from bronto_orders.sandbox.fields import Field, Unfit
+from bronto_orders.sandbox.messages import Answer, Request
+from bronto_orders.sandbox.oauth import SCOPES
+from bronto_orders.sandbox.orders import CONTACT_STATUSES
+from bronto_orders.sandbox.presets import PRESETS
+from bronto_orders.sandbox.refusals import Forbidden, Malformed, Missing, NotAllowed
+from bronto_orders.sandbox.switches import SwitchBoard
+from bronto_orders.sandbox.wire import JSON_TYPE, decode
 
-from bronto_orders.sandbox.endpoint import Endpoint
-from bronto_orders.sandbox.faults import FAULTS, read_rules
-from bronto_orders.sandbox.fields import AddressField, FlagField, TextField, ValueField
-from bronto_orders.sandbox.journal import CALLS_KEPT
-from bronto_orders.sandbox.models import (
-    SCOPES,
-    AccessToken,
-    Call,
-    Client,
-    Contact,
-    Event,
-    Order,
-    RefreshToken,
-    Return,
-    digest,
-)
-from bronto_orders.sandbox.orders import add_contact, add_return, list_orders
-from bronto_orders.sandbox.refusals import Forbidden, Malformed
-from bronto_orders.sandbox.representation import wire_moment, wire_order
-from bronto_orders.sandbox.serializers import ID_LIMIT, Form
-from bronto_orders.sandbox.switches import SWITCHES
-from bronto_orders.sandbox.wire import decode, read_object
+if TYPE_CHECKING:
+    from bronto_orders.sandbox.service import Service
 
-M = TypeVar("M", bound=Model)
+Handler = Callable[["Service", Request], Answer]
 
 
-class IsOnThisMachine(BasePermission):
+def answer(service: Service, request: Request, segments: list[str]) -> Answer:
+    """Answer a call whose path, after ``/_sandbox``, has these segments."""
+    _check_caller(request)
+    request.check_size()
+    path = "/".join(segments)
+    handlers = _ROUTES.get(path)
+    if handlers is None:
+        found = console.read_asset(path) if request.method == "GET" else None
+        if found is None:
+            raise Missing("no such path")
+        return found
+    if request.method not in handlers:
+        raise NotAllowed(tuple(handlers))
+    return handlers[request.method](service, request)
+
+
+def _check_caller(request: Request) -> None:
     """Loopback callers only: there is nothing else to tell a tester from a stranger."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        try:
-            address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
-        except ValueError:
-            raise Forbidden("the control API answers to this machine only") from None
-        mapped = getattr(address, "ipv4_mapped", None)
-        if not (mapped or address).is_loopback:
-            raise Forbidden("the control API answers to this machine only")
-        return True
-
-
-class Control(Endpoint):
-    """A view of the control API."""
-
-    permission_classes = (IsOnThisMachine,)
+    try:
+        address = ipaddress.ip_address(request.remote_address)
+    except ValueError:
+        raise Forbidden("the control API answers to this machine only") from None
+    mapped = getattr(address, "ipv4_mapped", None)
+    if not (mapped or address).is_loopback:
+        raise Forbidden("the control API answers to this machine only")
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if request.method != "GET" and (foreign or request.headers.get("sec-fetch-site") == "cross-site"):
+        raise Forbidden("the control API does not answer to pages of other sites")
 
 
-class ContactForm(Form):
-    emailAddress = AddressField(required=True, allow_null=False)
-    status = TextField(default=Contact.Status.ACTIVE, allow_null=False)
+def _scopes(value: Any, switches: SwitchBoard) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(scope in SCOPES for scope in value):
+        raise Unfit(f"must be a list out of {', '.join(SCOPES)}")
+    return tuple(value)
 
 
-class ReturnForm(Form):
-    customerOrderId = TextField(required=True, allow_null=False, allow_blank=False, max_length=ID_LIMIT)
+def _address(value: Any, switches: SwitchBoard) -> str:
+    return fields.address(fields.name(value, switches), switches) or ""
 
 
-class ScopesField(ValueField):
-    expected = f"a list out of {', '.join(SCOPES)}"
-
-    def parse(self, data: Any) -> list[str] | None:
-        return data if isinstance(data, list) and all(scope in SCOPES for scope in data) else None
-
-
-class ClientForm(Form):
-    clientId = TextField(required=True, allow_null=False, allow_blank=False, max_length=ID_LIMIT)
-    clientSecret = TextField(required=True, allow_null=False, allow_blank=False)
-    scopes = ScopesField(default=list(SCOPES), allow_null=False)
+_CONTACT: Final[Mapping[str, Field]] = {"emailAddress": _address, "status": fields.one_of(*CONTACT_STATUSES)}
+_RETURN: Final[Mapping[str, Field]] = {"customerOrderId": fields.customer_order_id}
+_CLIENT: Final[Mapping[str, Field]] = {"clientId": fields.name, "clientSecret": fields.name, "scopes": _scopes}
+_REVOKE: Final[Mapping[str, Field]] = {"refresh": fields.flag}
 
 
-class RevokeForm(Form):
-    refresh = FlagField(default=False, allow_null=False)
+def _list_orders(service: Service, request: Request) -> Answer:
+    return Answer.text(f"[{','.join(service.store.list_orders(_last(request)))}]")
 
 
-class OrdersView(Control):
-    """``GET``: all orders in wire shape."""
-
-    def get(self, request: Request) -> Response:
-        orders = list_orders(_newest(Order.objects.all(), request))
-        return Response([wire_order(order) for order in reversed(orders)])
+def _list_contacts(service: Service, request: Request) -> Answer:
+    return Answer.json(service.contacts(_last(request)))
 
 
-class ContactsView(Control):
-    """``GET``: all contacts. ``POST``: make one, or change its status."""
-
-    def get(self, request: Request) -> Response:
-        return _describe(Contact.objects.all(), request, describe_contact)
-
-    def post(self, request: Request) -> Response:
-        values = ContactForm.read(read_object(request._request))
-        if values["status"] not in Contact.Status.values:
-            raise Malformed(f"status: must be one of {', '.join(Contact.Status.values)}")
-        contact, made = add_contact(values["emailAddress"], values["status"])
-        return Response(describe_contact(contact), status=201 if made else 200)
+def _save_contact(service: Service, request: Request) -> Answer:
+    values = forms.read(_CONTACT, forms.read_object(request), service.switches, ["emailAddress"])
+    made = service.book.add_contact(values["emailAddress"], values.get("status", "active"))
+    contact = next(contact for contact in service.contacts() if contact["emailAddress"] == values["emailAddress"])
+    return Answer.json(contact, 201 if made else 200)
 
 
-class ReturnsView(Control):
-    """``GET``: the ids that returns hold. ``POST``: let a return take an id."""
-
-    def get(self, request: Request) -> Response:
-        return _describe(Return.objects.all(), request, describe_return)
-
-    def post(self, request: Request) -> Response:
-        values = ReturnForm.read(read_object(request._request))
-        return Response(describe_return(add_return(values["customerOrderId"])), status=201)
+def _list_returns(service: Service, request: Request) -> Answer:
+    return Answer.json(service.returns(_last(request)))
 
 
-class EventsView(Control):
-    """``GET``: every time the workflows fired."""
-
-    def get(self, request: Request) -> Response:
-        return _describe(Event.objects.all(), request, describe_event)
-
-
-class RequestsView(Control):
-    """``GET``: the token and order calls, secrets masked."""
-
-    def get(self, request: Request) -> Response:
-        return _describe(Call.objects.all(), request, describe_call, most=CALLS_KEPT)
+def _save_return(service: Service, request: Request) -> Answer:
+    values = forms.read(_RETURN, forms.read_object(request), service.switches, _RETURN)
+    service.book.add_return(values["customerOrderId"])
+    return Answer.json(values, 201)
 
 
-class ClientsView(Control):
-    """``POST``: make a client with the scopes given; a reset takes it away again."""
-
-    def post(self, request: Request) -> Response:
-        values = ClientForm.read(read_object(request._request))
-        client, made = Client.objects.update_or_create(
-            client_id=values["clientId"],
-            defaults={"secret_digest": digest(values["clientSecret"]), "scopes": " ".join(values["scopes"])},
-        )
-        return Response({"clientId": client.client_id, "scopes": client.scopes.split()}, status=201 if made else 200)
+def _list_events(service: Service, request: Request) -> Answer:
+    return Answer.json(service.events(_last(request)))
 
 
-class RevokeView(Control):
-    """``POST``: end all access tokens, and with ``{"refresh": true}`` the refresh tokens as well."""
-
-    def post(self, request: Request) -> Response:
-        body = read_object(request._request) if request._request.body else {}
-        values = RevokeForm.read(body)
-        access, _ = AccessToken.objects.all().delete()
-        refresh = RefreshToken.objects.all().delete()[0] if values["refresh"] else 0
-        return Response({"accessTokens": access, "refreshTokens": refresh})
+def _list_requests(service: Service, request: Request) -> Answer:
+    return Answer.json(service.requests(_last(request)))
 
 
-class FaultsView(Control):
-    """``GET``, ``PUT`` (replaces all) and ``DELETE`` of the fault rules."""
-
-    def get(self, request: Request) -> Response:
-        return Response(FAULTS.describe())
-
-    def put(self, request: Request) -> Response:
-        FAULTS.replace(read_rules(decode(request._request.body)))
-        return Response(FAULTS.describe())
-
-    def delete(self, request: Request) -> Response:
-        FAULTS.replace(())
-        return Response(status=204)
+def _save_client(service: Service, request: Request) -> Answer:
+    values = forms.read(_CLIENT, forms.read_object(request), service.switches, ["clientId", "clientSecret"])
+    scopes = values.get("scopes", SCOPES)
+    made = service.add_client(values["clientId"], values["clientSecret"], scopes)
+    return Answer.json({"clientId": values["clientId"], "scopes": scopes}, 201 if made else 200)
 
 
-class SwitchesView(Control):
-    """``GET`` the switches, ``PUT`` those to change, ``DELETE`` to put back the defaults."""
-
-    def get(self, request: Request) -> Response:
-        return Response(SWITCHES.describe())
-
-    def put(self, request: Request) -> Response:
-        SWITCHES.turn(read_object(request._request))
-        return Response(SWITCHES.describe())
-
-    def delete(self, request: Request) -> Response:
-        SWITCHES.reset()
-        return Response(status=204)
+def _revoke_tokens(service: Service, request: Request) -> Answer:
+    values = forms.read(_REVOKE, forms.read_object(request) if request.body else {}, service.switches)
+    return Answer.json(service.revoke_tokens(refresh=bool(values.get("refresh"))))
 
 
-class ResetView(Control):
-    """``POST``: back to the beginning. Only the client the server started with stays, with its tokens."""
-
-    def post(self, request: Request) -> Response:
-        FAULTS.replace(())
-        FAULTS.wake()
-        SWITCHES.reset()
-        with transaction.atomic(using=router.db_for_write(Order)):
-            for model in (Order, Return, Contact, Event, Call):
-                model._default_manager.all().delete()
-            Client.objects.filter(permanent=False).delete()
-        return Response(status=204)
+def _list_faults(service: Service, request: Request) -> Answer:
+    return Answer.json(service.faults.describe())
 
 
-def describe_contact(contact: Contact) -> dict[str, Any]:
-    return {
-        "emailAddress": contact.email_address,
-        "status": contact.status,
-        "createdDate": wire_moment(contact.created_at),
-    }
+def _set_faults(service: Service, request: Request) -> Answer:
+    service.faults.set(read_faults(decode(request.body or b"")))
+    return _list_faults(service, request)
 
 
-def describe_return(taken: Return) -> dict[str, Any]:
-    return {"customerOrderId": taken.customer_order_id, "createdDate": wire_moment(taken.created_at)}
+def _add_faults(service: Service, request: Request) -> Answer:
+    for fault in read_faults(decode(request.body or b"")):
+        service.faults.add(fault)
+    return _list_faults(service, request)
 
 
-def describe_event(event: Event) -> dict[str, Any]:
-    return {
-        "kind": event.kind,
-        "customerOrderId": event.customer_order_id,
-        "orderId": str(event.order_id),
-        "emailAddress": event.email_address,
-        "firedDate": wire_moment(event.fired_at),
-    }
+def _clear_faults(service: Service, request: Request) -> Answer:
+    service.faults.clear()
+    return Answer(204)
 
 
-def describe_call(call: Call) -> dict[str, Any]:
-    return {
-        "time": wire_moment(call.started_at),
-        "durationMs": call.duration_ms,
-        "method": call.method,
-        "path": call.path,
-        "query": call.query,
-        "requestBody": call.request_body,
-        "status": call.status,
-        "reason": call.reason,
-        "responseBody": call.response_body,
-        "fault": call.fault,
-    }
+def _list_presets(service: Service, request: Request) -> Answer:
+    found = PRESETS.values()
+    return Answer.json(
+        [
+            {"name": preset.name, "about": preset.about, "faults": [fault.describe() for fault in preset.faults]}
+            for preset in found
+        ]
+    )
 
 
-def _describe(rows: QuerySet[M], request: Request, describe: Callable[[M], Any], most: int | None = None) -> Response:
-    return Response([describe(row) for row in reversed(_newest(rows, request, most))])
+def _set_preset(service: Service, request: Request) -> Answer:
+    values = forms.read({"name": fields.one_of(*PRESETS)}, forms.read_object(request), service.switches, ["name"])
+    service.faults.set(PRESETS[values["name"]].faults)
+    return _list_faults(service, request)
 
 
-def _newest(rows: QuerySet[M], request: Request, most: int | None = None) -> QuerySet[M]:
-    """The newest rows first, as many as ``?last=n`` asks for."""
-    last = request.query_params.get("last")
-    if last is not None and not re.fullmatch(r"[0-9]{1,9}", last):
+def _list_switches(service: Service, request: Request) -> Answer:
+    return Answer.json(service.switches.describe())
+
+
+def _turn_switches(service: Service, request: Request) -> Answer:
+    service.switches.turn(forms.read_object(request))
+    return _list_switches(service, request)
+
+
+def _reset_switches(service: Service, request: Request) -> Answer:
+    service.switches.reset()
+    return Answer(204)
+
+
+def _reset(service: Service, request: Request) -> Answer:
+    service.reset()
+    return Answer(204)
+
+
+def _show_document(service: Service, request: Request) -> Answer:
+    document = resources.files("bronto_orders.sandbox").joinpath("openapi.json").read_bytes()
+    return Answer(200, document, {"Content-Type": JSON_TYPE})
+
+
+def _last(request: Request) -> int | None:
+    """How many ``?last=n`` asks for."""
+    last = request.parameters().get("last")
+    if last is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", last):
         raise Malformed("last: must be a whole number")
-    limit = most if last is None else min(int(last), most or int(last))
-    return rows.order_by("-pk")[:limit]
+    return int(last)
+
+
+_ROUTES: Final[Mapping[str, Mapping[str, Handler]]] = {
+    "": {"GET": console.read_console, "POST": console.act},
+    "openapi.json": {"GET": _show_document},
+    "orders": {"GET": _list_orders},
+    "contacts": {"GET": _list_contacts, "POST": _save_contact},
+    "returns": {"GET": _list_returns, "POST": _save_return},
+    "events": {"GET": _list_events},
+    "requests": {"GET": _list_requests},
+    "clients": {"POST": _save_client},
+    "tokens/revoke": {"POST": _revoke_tokens},
+    "faults": {"GET": _list_faults, "POST": _add_faults, "PUT": _set_faults, "DELETE": _clear_faults},
+    "presets": {"GET": _list_presets, "POST": _set_preset},
+    "switches": {"GET": _list_switches, "PUT": _turn_switches, "DELETE": _reset_switches},
+    "reset": {"POST": _reset},
+}

@@ -1,20 +1,21 @@
-"""How a view asks the server to cut the connection it answers on."""
+"""How the application asks the server to spoil an answer."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
-from django.http import HttpRequest
-
-#: The entry of the WSGI environment through which the request is made.
-CUT_KEY = "bronto_sandbox.cut"
-
-Cut = Literal["drop", "truncate"]
+#: The entry of the WSGI environment that holds the ``Cut``. A server other than the sandbox's own knows nothing of it
+#: and sends the answer as it is.
+CUT_KEY: Final = "bronto_sandbox.cut"
 
 
-def ask_cut(request: HttpRequest, cut: Cut) -> None:
-    """Have the connection closed without an answer, or in the middle of it.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is to become of one answer."""
 
-    A server other than the sandbox's own does not know of this and sends the answer as it is.
-    """
-    request.META[CUT_KEY] = cut
+    #: ``drop`` closes the connection without one byte, ``reset`` breaks it off (RST) without one byte, ``truncate``
+    #: closes it after the head and half of the body.
+    end: Literal["drop", "reset", "truncate"] | None = None
+    #: The time over which the body is spread, in small pieces.
+    drip_seconds: float = 0.0

@@ -1,11 +1,16 @@
-"""When the workflows fire. One row is one firing, so rows count how often a customer was mailed."""
+"""When the workflows fire. One event is one firing, so events count how often a customer was mailed."""
 
 from __future__ import annotations
 
-from bronto_orders.sandbox.models import Event, Order
+from typing import Literal
+
+from bronto_orders.sandbox.store import Order
+from bronto_orders.sandbox.switches import SwitchBoard
+
+Kind = Literal["orderAdded", "stateChange", "forced"]
 
 
-def note_state(order: Order, *, was_processed: bool, trigger: bool, force: bool) -> Event.Kind | None:
+def note_state(order: Order, switches: SwitchBoard, *, was_processed: bool, trigger: bool, force: bool) -> Kind | None:
     """Return what the order's present state sets off, and remember that it has been processed.
 
     The first time an order is processed is its only ``orderAdded``, also when it is added as
@@ -13,25 +18,16 @@ def note_state(order: Order, *, was_processed: bool, trigger: bool, force: bool)
     ``stateChange``; ``force`` fires for an order that is processed already (S1, S2).
     ``triggerEvents=false`` silences all of them, ``force`` included (our choice).
     """
-    if not order.processed:
+    if not order.document["states"]["processed"]:
         return None
-    kind: Event.Kind | None = None
+    kind: Kind | None = None
     if not order.was_processed:
-        kind = Event.Kind.ORDER_ADDED
+        kind = "orderAdded"
     elif not was_processed:
-        kind = Event.Kind.STATE_CHANGE
+        kind = "stateChange"
     elif force:
-        kind = Event.Kind.FORCED
-    order.was_processed = True
-    return kind if trigger else None
-
-
-def fire(order: Order, kind: Event.Kind | None) -> None:
-    """Record one firing, if there is one."""
-    if kind is not None:
-        Event.objects.create(
-            kind=kind,
-            order_id=order.order_id,
-            customer_order_id=order.customer_order_id,
-            email_address=order.email_address,
-        )
+        kind = "forced"
+    heard = trigger or (force and switches["forceWhenSilent"] == "fire")
+    if heard or switches["silencedOrderAdded"] == "lost":
+        order.was_processed = True
+    return kind if heard else None

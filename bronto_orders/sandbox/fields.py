@@ -1,22 +1,27 @@
-"""One class for each kind of value an order can hold, with the reasons for refusing one."""
+"""One function for each kind of value an order can hold: it returns the value as the service keeps it, or objects.
+
+Kept is what goes out again: texts, amounts as Decimal, dates as ``2015-01-01T00:00:00.000Z``.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 import uuid
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, ClassVar
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, Final
 
-from django.core.exceptions import ValidationError as DjangoValidationError
+from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from rest_framework import serializers
 
-TEXT_LIMIT = 1_000_000
-ADDRESS_LIMIT = 320
-INTEGER_DIGITS = 15
-DECIMAL_PLACES = 20
+from bronto_orders.sandbox.clock import wire_moment
+from bronto_orders.sandbox.switches import TEXT_LIMIT, SwitchBoard
+
+ADDRESS_LIMIT: Final = 320
+INTEGER_DIGITS: Final = 15
+DECIMAL_PLACES: Final = 20
 
 _AMOUNT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -28,178 +33,192 @@ _MOMENT = re.compile(
     re.ASCII,
 )
 
+Field = Callable[[Any, SwitchBoard], Any]
 
-def parse_uuid(text: str) -> uuid.UUID | None:
+
+class Unfit(Exception):
+    """A value that cannot be taken. ``reasons`` maps the place inside the value, often "", to what it must be."""
+
+    def __init__(self, reasons: str | Mapping[str, str]) -> None:
+        super().__init__(reasons)
+        self.reasons = {"": reasons} if isinstance(reasons, str) else reasons
+
+
+def parse_uuid(text: str) -> str | None:
     """Read a hyphenated UUID of either case; None when it is something else."""
-    return uuid.UUID(text) if _UUID.fullmatch(text) else None
+    return str(uuid.UUID(text)) if _UUID.fullmatch(text) else None
 
 
-def parse_moment(text: str) -> datetime | None:
+def parse_moment(text: str, switches: SwitchBoard) -> str | None:
     """Read an ISO-8601 date or date and time as UTC, to the millisecond; None when it is something else.
 
-    A bare date is midnight UTC (C:om); a time without an offset is taken as UTC (S4).
+    A bare date is midnight UTC (C:om); a time without an offset is taken as UTC (S4) unless a switch refuses it.
     """
     match = _MOMENT.fullmatch(text)
     if match is None:
         return None
+    if match["minute"] and not match["zone"] and switches["dateWithoutOffset"] == "refuse":
+        raise Unfit("must have an offset from UTC")
     second, _, fraction = (match["second"] or ":00").replace(",", ".").partition(".")
     zone = (match["zone"] or "Z").upper().replace("Z", "+00:00")
     text = f"{match['date']}T{match['minute'] or '00:00'}{second}.{fraction[:3]:0<3}{zone}"
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return wire_moment(datetime.fromisoformat(text).astimezone(UTC))
     except (ValueError, OverflowError):
         return None
 
 
-class ValueField(serializers.Field[Any, Any, Any, Any]):
-    """A value that may be null and may be left out; subclasses say what else it may be."""
-
-    #: What the value must be, as the reason names it.
-    expected: ClassVar[str]
-
-    default_error_messages: ClassVar[dict[str, Any]] = {
-        "required": "is required",
-        "null": "must not be null",
-    }
-
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("required", False)
-        kwargs.setdefault("allow_null", True)
-        super().__init__(**kwargs)
-
-    def to_internal_value(self, data: Any) -> Any:
-        value = self.parse(data)
-        if value is None:
-            raise serializers.ValidationError(f"must be {self.expected}")
-        return value
-
-    def parse(self, data: Any) -> Any:
-        """Return the value meant, None when the data is not of this kind."""
-        raise NotImplementedError
-
-
-class TextField(ValueField):
+def text(value: Any, switches: SwitchBoard) -> str | None:
     """Any text under 1 MB (S4); a NUL or half a surrogate pair cannot be kept and is refused."""
-
-    expected = "a string"
-
-    def __init__(self, *, max_length: int | None = None, allow_blank: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.max_length = max_length
-        self.allow_blank = allow_blank
-
-    def to_internal_value(self, data: Any) -> Any:
-        value = super().to_internal_value(data)
-        if not value and not self.allow_blank:
-            raise serializers.ValidationError("must not be empty")
-        if self.max_length is not None and len(value) > self.max_length:
-            raise serializers.ValidationError(f"must not be longer than {self.max_length} characters")
-        return value
-
-    def parse(self, data: Any) -> str | None:
-        if not isinstance(data, str):
-            return None
-        try:
-            size = len(data.encode("utf-8"))
-        except UnicodeEncodeError:
-            raise serializers.ValidationError("must be text without lone surrogates") from None
-        if "\x00" in data:
-            raise serializers.ValidationError("must not contain a NUL character")
-        if size >= TEXT_LIMIT:
-            raise serializers.ValidationError("must be smaller than 1 MB")
-        return data
+    if value is None:
+        return None
+    found = _text(value)
+    if len(found.encode()) > switches["textBytes"]:
+        raise Unfit(f"must not be longer than {switches['textBytes']} bytes")
+    return found
 
 
-class AddressField(TextField):
-    expected = "a valid e-mail address"
-
-    def parse(self, data: Any) -> str | None:
-        text = super().parse(data)
-        if text is None or len(text) > ADDRESS_LIMIT:
-            return None
-        try:
-            validate_email(text)
-        except DjangoValidationError:
-            return None
-        return text
+def name(value: Any, switches: SwitchBoard) -> str:
+    """A text that is not empty."""
+    if value is None:
+        raise Unfit("must not be null")
+    found = _text(value)
+    if not found:
+        raise Unfit("must not be empty")
+    return found
 
 
-class CurrencyField(TextField):
+def customer_order_id(value: Any, switches: SwitchBoard) -> str | None:
+    """The shop's own id; none where a switch makes orders without one possible."""
+    if value is None and "customerOrderId" not in switches["requiredOnAdd"]:
+        return None
+    found = name(value, switches)
+    if len(found) > switches["customerOrderIdLength"]:
+        raise Unfit(f"must not be longer than {switches['customerOrderIdLength']} characters")
+    return found
+
+
+def address(value: Any, switches: SwitchBoard) -> str | None:
+    """An e-mail address; none means an order without a contact (C:om)."""
+    return _formed(value, "a valid e-mail address", lambda text: text if _is_address(text) else None)
+
+
+def currency(value: Any, switches: SwitchBoard) -> str | None:
+    """An ISO-4217 code by its form (H:obj)."""
     expected = "an ISO-4217 code of three capital letters"
-
-    def parse(self, data: Any) -> str | None:
-        text = super().parse(data)
-        return text if text is not None and _CURRENCY.fullmatch(text) else None
+    return _formed(value, expected, lambda text: text if _CURRENCY.fullmatch(text) else None)
 
 
-class IPField(TextField):
-    expected = "an IPv4 or IPv6 address"
-
-    def parse(self, data: Any) -> str | None:
-        text = super().parse(data)
-        if text is None or "%" in text:
-            return None
-        try:
-            ipaddress.ip_address(text)
-        except ValueError:
-            return None
-        return text
+def ip_address(value: Any, switches: SwitchBoard) -> str | None:
+    """An IPv4 or IPv6 address, kept as it was written."""
+    return _formed(value, "an IPv4 or IPv6 address", lambda text: text if _is_ip_address(text) else None)
 
 
-class UUIDField(TextField):
-    expected = "a UUID"
-
-    def parse(self, data: Any) -> Any:
-        text = super().parse(data)
-        return None if text is None else parse_uuid(text)
+def uuid_text(value: Any, switches: SwitchBoard) -> str | None:
+    """A UUID in its usual form, kept in lower case (C:om)."""
+    return _formed(value, "a UUID", parse_uuid)
 
 
-class MomentField(TextField):
-    expected = "an ISO-8601 date or date and time"
-
-    def parse(self, data: Any) -> Any:
-        text = super().parse(data)
-        return None if text is None else parse_moment(text)
+def moment(value: Any, switches: SwitchBoard) -> str | None:
+    """A date, or a date and time."""
+    return _formed(value, "an ISO-8601 date or date and time", lambda text: parse_moment(text, switches))
 
 
-class AmountField(ValueField):
-    """A number, or a string that holds one (C:om); null is 0 (C:om)."""
-
-    expected = "a number"
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        return Decimal(0) if data is None else super().run_validation(data)
-
-    def parse(self, data: Any) -> Decimal | None:
-        if isinstance(data, str) and _AMOUNT.fullmatch(data):
-            data = Decimal(data)
-        if not isinstance(data, Decimal):
-            return None
-        exponent = int(data.as_tuple().exponent)
-        if data.adjusted() >= INTEGER_DIGITS or exponent < -DECIMAL_PLACES:
-            raise serializers.ValidationError(
-                f"must have at most {INTEGER_DIGITS} digits before the point and {DECIMAL_PLACES} after it"
-            )
-        if not data:
-            data = data.copy_abs()
-        return data if exponent <= 0 else Decimal(int(data))
+def amount(value: Any, switches: SwitchBoard) -> Decimal:
+    """A number, or a string that holds one; null is 0 (C:om)."""
+    if value is None:
+        return Decimal(0)
+    if isinstance(value, str) and _AMOUNT.fullmatch(value):
+        value = Decimal(value)
+    if not isinstance(value, Decimal):
+        raise Unfit("must be a number")
+    exponent = int(value.as_tuple().exponent)
+    if value.adjusted() >= INTEGER_DIGITS or exponent < -DECIMAL_PLACES:
+        raise Unfit(f"must have at most {INTEGER_DIGITS} digits before the point and {DECIMAL_PLACES} after it")
+    if value < 0 and switches["negativeAmounts"] == "refuse":
+        raise Unfit("must not be negative")
+    if -exponent > switches["decimalPlaces"]:
+        value = value.quantize(Decimal(1).scaleb(-switches["decimalPlaces"]), ROUND_HALF_EVEN)
+    if not value:
+        value = value.copy_abs()
+    return value if exponent <= 0 else Decimal(int(value))
 
 
-class FlagField(ValueField):
-    """A boolean, or its name as a string, which the official connector sends (C:m26)."""
-
-    expected = "true or false"
-
-    def parse(self, data: Any) -> bool | None:
-        if isinstance(data, bool):
-            return data
-        return {"true": True, "false": False}.get(data) if isinstance(data, str) else None
+def flag(value: Any, switches: SwitchBoard) -> bool | None:
+    """A boolean, or its name as a string, which the official connector sends (C:m26); null says nothing."""
+    if value is None or isinstance(value, bool):
+        return value
+    if switches["stringFlags"] == "take" and value in ("true", "false"):
+        return bool(value == "true")
+    raise Unfit("must be true or false")
 
 
-class StatusField(ValueField):
-    """The deprecated view of ``states.processed`` (S1, S2)."""
+def parameter(value: Any, switches: SwitchBoard) -> bool | None:
+    """A boolean in a query: the word itself and nothing else (S2, C:m26), which a switch has say nothing."""
+    if value in ("true", "false"):
+        return bool(value == "true")
+    if switches["malformedParameters"] == "ignore":
+        return None
+    raise Unfit("must be true or false")
 
-    expected = "PENDING or PROCESSED"
 
-    def parse(self, data: Any) -> bool | None:
-        return {"PENDING": False, "PROCESSED": True}.get(data) if isinstance(data, str) else None
+def status(value: Any, switches: SwitchBoard) -> bool | None:
+    """The deprecated view of ``states.processed`` (S1, S2); null says nothing."""
+    if value is None:
+        return None
+    if value == "PROCESSED" or value == "PENDING":
+        return bool(value == "PROCESSED")
+    raise Unfit("must be PENDING or PROCESSED")
+
+
+def one_of(*choices: str) -> Field:
+    """A text out of a few."""
+
+    def choose(value: Any, switches: SwitchBoard) -> str:
+        if value in choices:
+            return str(value)
+        raise Unfit(f"must be one of {', '.join(choices)}")
+
+    return choose
+
+
+def _formed(value: Any, expected: str, parse: Callable[[str], str | None]) -> str | None:
+    if value is None:
+        return None
+    found = parse(_text(value, expected))
+    if found is None:
+        raise Unfit(f"must be {expected}")
+    return found
+
+
+def _text(value: Any, expected: str = "a string") -> str:
+    if not isinstance(value, str):
+        raise Unfit(f"must be {expected}")
+    try:
+        size = len(value) if value.isascii() else len(value.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise Unfit("must be text without lone surrogates") from None
+    if "\x00" in value:
+        raise Unfit("must not contain a NUL character")
+    if size >= TEXT_LIMIT:
+        raise Unfit("must be smaller than 1 MB")
+    return value
+
+
+def _is_address(value: str) -> bool:
+    if len(value) > ADDRESS_LIMIT:
+        return False
+    try:
+        validate_email(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _is_ip_address(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    # A zone belongs to one machine and means nothing to another.
+    return "%" not in value

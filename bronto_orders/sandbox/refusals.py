@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
-from rest_framework import status
-from rest_framework.exceptions import APIException
+from collections.abc import Mapping
+from typing import ClassVar
 
 
-class Refusal(APIException):
+class Refusal(Exception):
     """A call the service turns down; the reason goes out in ``X-Reason`` (S1, S2, H:search)."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(detail=reason)
+    status: ClassVar[int]
+
+    def __init__(self, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason)
         self.reason = reason
+        self.headers = headers or {}
 
 
 class Malformed(Refusal):
     """Something in the body or the parameters is wrong (S1, S2, H:search)."""
 
-    status_code = status.HTTP_400_BAD_REQUEST
+    status = 400
 
 
 class Forbidden(Refusal):
     """Any failure of token or scope: 403, never 401 (H:auth)."""
 
-    status_code = status.HTTP_403_FORBIDDEN
+    status = 403
 
 
 class Missing(Refusal):
     """No order with this id (C:m26), or no such path."""
 
-    status_code = status.HTTP_404_NOT_FOUND
+    status = 404
+
+
+class NotAllowed(Refusal):
+    """The path knows other methods (our choice; updates are POST, never PUT or PATCH: S1)."""
+
+    status = 405
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__("the method is not allowed here", {"Allow": ", ".join(allowed)})
 
 
 class Conflict(Refusal):
     """The id is taken, or the e-mail address has no contact (S1, S2)."""
 
-    status_code = status.HTTP_409_CONFLICT
+    status = 409
 
 
 class TooLarge(Refusal):
     """The body is over the limit (our choice)."""
 
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    status = 413
 
 
 class WrongMediaType(Refusal):
     """The body is not ``application/json`` in UTF-8 (our choice)."""
 
-    status_code = status.HTTP_415_UNSUPPORTED_MEDIA_TYPE
+    status = 415
+
+
+class GivenUp(Refusal):
+    """The sandbox was reset, or ends, while a fault held the call back."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("the sandbox was reset")

@@ -1,45 +1,71 @@
-"""``include("bronto_orders.sandbox.urls")`` serves the whole sandbox below the path it is mounted at."""
+"""``include("bronto_orders.sandbox.urls")`` serves a sandbox below the path it is mounted at.
+
+``BRONTO_ORDERS["SANDBOX"]`` has to allow it with ``"ENABLED": True``. ``"DATABASE"`` names an SQLite file to keep its
+orders in; without it they are in the memory of the process, each process has its own, and a restart forgets them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from functools import cache
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.urls import path, re_path
+from django.http.request import UnreadablePostError
+from django.urls import re_path
+from django.views.decorators.csrf import csrf_exempt
 
-from bronto_orders.sandbox import control
-from bronto_orders.sandbox.exchange import ORDERS_PATH, TOKEN_PATH, observed
-from bronto_orders.sandbox.oauth import TokenView
-from bronto_orders.sandbox.views import route_order_call
-from bronto_orders.sandbox.wire import error_response
+from bronto_orders.sandbox.messages import Answer, Request
+from bronto_orders.sandbox.service import Service
+from bronto_orders.sandbox.store import IN_MEMORY
+from bronto_orders.sandbox.wsgi import raw_path
 
 app_name = "bronto_sandbox"
 
+
+@csrf_exempt
+@transaction.non_atomic_requests
+def serve(request: HttpRequest, path: str) -> HttpResponse:
+    """Answer any call of the sandbox."""
+    options = getattr(settings, "BRONTO_ORDERS", {}).get("SANDBOX", {})
+    if options.get("ENABLED"):
+        answer = _service(os.getpid(), str(options.get("DATABASE") or IN_MEMORY)).answer(_read_request(request, path))
+    else:
+        answer = Answer.error(404, 'the sandbox is off; BRONTO_ORDERS["SANDBOX"]["ENABLED"] = True turns it on')
+    # Only the sandbox's own server can spoil an answer on its way; here it arrives whole.
+    response = HttpResponse(answer.body, status=answer.status)
+    del response["Content-Type"]
+    for name, value in answer.headers.items():
+        response[name] = value
+    return response
+
+
+@cache
+def _service(process: int, database: str) -> Service:
+    return Service(database)
+
+
+def _read_request(request: HttpRequest, path: str) -> Request:
+    mount = request.path[: len(request.path) - len(path)]
+    try:
+        body: bytes | None = request.body
+    except RequestDataTooBig:
+        body = None
+    except UnreadablePostError:
+        body = b""
+    return Request(
+        method=request.method or "",
+        path=raw_path(request.META, mount.rstrip("/"), path),
+        query=request.META.get("QUERY_STRING", ""),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=body,
+        remote_address=request.META.get("REMOTE_ADDR", ""),
+        base_url=f"{request.scheme}://{request.META.get('HTTP_HOST', '')}{mount.rstrip('/')}",
+    )
+
+
 urlpatterns = [
-    # One community sample ends the token's path in a slash; no call here is ever redirected.
-    re_path(r"^oauth2/token/?\Z", observed(TOKEN_PATH, TokenView.as_view()), name="token"),
-    re_path(r"^orders(?P<rest>/[\s\S]*)?\Z", observed(ORDERS_PATH, route_order_call), name="orders"),
-    path("_sandbox/orders", control.OrdersView.as_view(), name="control-orders"),
-    path("_sandbox/contacts", control.ContactsView.as_view(), name="control-contacts"),
-    path("_sandbox/returns", control.ReturnsView.as_view(), name="control-returns"),
-    path("_sandbox/events", control.EventsView.as_view(), name="control-events"),
-    path("_sandbox/requests", control.RequestsView.as_view(), name="control-requests"),
-    path("_sandbox/clients", control.ClientsView.as_view(), name="control-clients"),
-    path("_sandbox/tokens/revoke", control.RevokeView.as_view(), name="control-revoke"),
-    path("_sandbox/faults", control.FaultsView.as_view(), name="control-faults"),
-    path("_sandbox/switches", control.SwitchesView.as_view(), name="control-switches"),
-    path("_sandbox/reset", control.ResetView.as_view(), name="control-reset"),
+    re_path(r"^(?P<path>(?:oauth2/token|orders|_sandbox)(?:/[\s\S]*)?)\Z", serve, name="sandbox"),
 ]
-
-
-# For the pages outside the views, where the sandbox is a whole site; a host project has its own.
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return error_response(404, "no such path")
-
-
-def server_error(request: HttpRequest, *args: Any) -> HttpResponse:
-    return error_response(500, "internal error of the sandbox")
-
-
-handler404 = not_found
-handler500 = server_error

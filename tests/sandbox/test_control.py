@@ -56,13 +56,9 @@ def test_reset_leaves_the_first_client_and_its_tokens(service: Service):
 
 
 def test_switches(service: Service):
-    defaults = {
-        "orderDateOnUpdate": "ignore",
-        "idsOnUpdate": "ignore",
-        "accessTokenSeconds": 3600,
-        "refreshTokenSeconds": 2_592_000,
-    }
-    assert service.control("GET", "switches") == defaults
+    defaults = service.control("GET", "switches")
+    assert (defaults["orderDateOnUpdate"], defaults["accessTokenSeconds"]) == ("ignore", 3600)
+    assert defaults["refreshTokenSeconds"] == 2_592_000
 
     changed = service.control("PUT", "switches", {"orderDateOnUpdate": "take", "accessTokenSeconds": 5})
     assert changed == {**defaults, "orderDateOnUpdate": "take", "accessTokenSeconds": 5}
@@ -77,7 +73,10 @@ def test_switches(service: Service):
         ("PUT", "switches", {"orderDateOnUpdate": "take", "other": 1}, "other"),
         ("PUT", "switches", {"orderDateOnUpdate": "maybe"}, "orderDateOnUpdate"),
         ("PUT", "switches", {"orderDateOnUpdate": []}, "orderDateOnUpdate"),
-        ("PUT", "switches", {"idsOnUpdate": "take"}, "idsOnUpdate"),
+        ("PUT", "switches", {"idsOnUpdate": "keep"}, "idsOnUpdate"),
+        ("PUT", "switches", {"requiredOnAdd": "currency"}, "requiredOnAdd"),
+        ("PUT", "switches", {"requiredOnAdd": ["colour"]}, "requiredOnAdd"),
+        ("POST", "presets", {"name": "earthquake"}, "outage"),
         ("PUT", "switches", {"accessTokenSeconds": 1.5}, "accessTokenSeconds"),
         ("PUT", "switches", {"accessTokenSeconds": -1}, "accessTokenSeconds"),
         ("PUT", "switches", {"refreshTokenSeconds": "1"}, "refreshTokenSeconds"),
@@ -123,3 +122,36 @@ def test_control_call_with_too_large_a_body(service: Service):
 
 def test_unknown_control_path(service: Service):
     reason(service.session.get(f"{service.base_url}/_sandbox/nothing", timeout=30), 404)
+
+
+def test_presets(service: Service):
+    names = [preset["name"] for preset in service.control("GET", "presets")]
+    assert "outage" in names
+
+    for name in names:
+        assert service.control("POST", "presets", {"name": name})
+    service.control("POST", "presets", {"name": "outage"})
+    assert service.ask_token({}).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://shop.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_pages_of_other_sites_change_nothing(service: Service, headers):
+    service.add()
+
+    answer = service.session.post(f"{service.base_url}/_sandbox/reset", headers=headers, timeout=30)
+
+    assert "other sites" in reason(answer, 403)
+    assert len(service.orders()) == 1
+
+
+def test_own_page_may_change_things(service: Service):
+    headers = {"Origin": service.base_url, "Sec-Fetch-Site": "same-origin"}
+
+    assert service.session.post(f"{service.base_url}/_sandbox/reset", headers=headers, timeout=30).status_code == 204

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from bronto_orders.sandbox.faults import Fault, Rule
 from tests.sandbox.service import Service, reason, shop_path
 
 
@@ -207,17 +208,147 @@ def test_new_rules_replace_the_old(service: Service):
     (rule,) = service.control("GET", "faults")
     assert rule == {
         "match": {"path": "/orders", "method": "POST", "customerOrderId": None},
+        "skip": 0,
         "count": 3,
+        "probability": 1,
+        "seed": None,
+        "seconds": None,
         "latency": 0,
+        "jitter": 0,
+        "fade": False,
         "status": 502,
         "reason": "injected fault",
         "headers": {},
         "apply": "before",
         "drop": False,
+        "reset": False,
+        "timeout": False,
         "truncate": False,
+        "drip": 0,
+        "revokeTokens": False,
         "hits": 0,
         "remaining": 3,
     }
+
+
+def test_rules_may_be_added(service: Service):
+    service.control("POST", "faults", [{"status": 500, "count": 1}])
+    service.control("POST", "faults", [{"status": 502, "count": 1}, {"status": 503, "count": 1}])
+
+    assert [service.add().status_code for _ in range(4)] == [500, 502, 503, 201]
+
+
+def test_first_calls_may_pass(service: Service):
+    service.stage({"status": 503, "skip": 2, "count": 1, "match": {"method": "GET"}})
+
+    assert [service.search(customerOrderId="a").status_code for _ in range(4)] == [204, 204, 503, 204]
+
+
+@pytest.mark.parametrize(("probability", "struck"), [(0, 0), (1, 20)])
+def test_certain_and_impossible_faults(service: Service, probability, struck):
+    service.stage({"status": 503, "probability": probability})
+
+    codes = [service.search(customerOrderId="a").status_code for _ in range(20)]
+    assert codes.count(503) == struck
+
+
+def test_chance_is_repeatable_by_its_seed(service: Service):
+    def run(seed: int) -> list[int]:
+        service.stage({"status": 503, "probability": 0.5, "seed": seed})
+        return [service.search(customerOrderId="a").status_code for _ in range(40)]
+
+    first, other = run(7), run(8)
+
+    assert run(7) == first
+    assert other != first
+    assert 5 < first.count(503) < 35
+
+
+def test_fault_that_passes(service: Service):
+    service.stage({"status": 503, "seconds": 0.5})
+
+    assert service.add().status_code == 503
+    assert service.control("GET", "faults")[0]["remaining"] is None
+    time.sleep(0.6)
+    assert service.control("GET", "faults")[0]["remaining"] == 0
+    assert service.add().status_code == 201
+
+
+def test_jitter_is_spread(service: Service):
+    service.stage({"latency": 0.02, "jitter": 0.2, "seed": 1})
+    for _ in range(8):
+        service.search(customerOrderId="a")
+
+    took = [call["durationMs"] for call in service.requests() if call["fault"]]
+    assert min(took) >= 20
+    assert max(took) - min(took) > 50
+
+
+def test_jitter_is_repeatable_by_its_seed():
+    def delays(seed: int) -> list[float]:
+        rule = Rule(Fault(jitter=0.2, seed=seed))
+        return [strike.delay for _ in range(8) if (strike := rule.strike())]
+
+    assert delays(1) == delays(1) != delays(2)
+    assert 0 <= min(delays(1)) < max(delays(1)) <= 0.2
+
+
+def test_slow_start_fades(service: Service):
+    service.stage({"latency": 0.4, "seconds": 1.2, "fade": True})
+    for _ in range(12):
+        service.search(customerOrderId="a")
+        time.sleep(0.1)
+
+    took = [call["durationMs"] for call in service.requests() if call["method"] == "GET"]
+    assert took[0] > 300
+    assert took[-1] < 50
+
+
+def test_connection_reset(service: Service):
+    service.stage({"reset": True, "count": 1, "apply": "after"})
+
+    with pytest.raises(requests.ConnectionError, match="reset by peer"):
+        service.add()
+
+    assert len(service.orders()) == 1
+
+
+@pytest.mark.parametrize(("apply", "stored"), [("before", 0), ("after", 1)])
+def test_time_out_around_the_write(service: Service, apply, stored):
+    service.stage({"timeout": True, "apply": apply})
+
+    with pytest.raises(requests.ReadTimeout):
+        service.call("POST", "/orders", json={"customerOrderId": "a"}, timeout=0.3)
+
+    assert len(service.orders()) == stored
+    service.control("DELETE", "faults")
+    assert len(service.orders()) == stored, "a call that timed out before it took effect never does"
+
+
+def test_answer_that_drips(service: Service):
+    service.stage({"drip": 0.5})
+    started = time.monotonic()
+
+    assert service.add().json()["customerOrderId"] == "abc-123"
+    assert time.monotonic() - started >= 0.4
+
+
+def test_tokens_revoked_in_mid_run(service: Service):
+    service.stage({"revokeTokens": True, "skip": 2, "count": 1, "match": {"path": "/orders"}})
+
+    codes = [service.add({"customerOrderId": str(number)}).status_code for number in range(4)]
+
+    assert codes == [201, 201, 403, 403]
+    headers = {"Authorization": f"Bearer {service.grant()['access_token']}"}
+    answer = service.call("POST", "/orders", json={"customerOrderId": "new"}, headers=headers)
+    assert answer.status_code == 201
+
+
+def test_tokens_revoked_after_the_call(service: Service):
+    service.stage({"revokeTokens": True, "apply": "after", "count": 1})
+
+    assert service.add().status_code == 201
+    assert service.update_by_shop_id("abc-123", {}).status_code == 403
 
 
 def test_counts_are_exact_under_threads(service: Service, sandbox_url):
@@ -253,7 +384,17 @@ def test_counts_are_exact_under_threads(service: Service, sandbox_url):
         ([{"drop": "yes"}], "faults[0].drop"),
         ([{"drop": True, "status": 500}], "drop"),
         ([{"drop": True, "truncate": True}], "drop"),
+        ([{"drop": True, "reset": True}], "exclude"),
+        ([{"timeout": True, "status": 500}], "timeout"),
+        ([{"timeout": True, "drip": 1}], "timeout"),
+        ([{"latency": 1, "fade": True}], "fade"),
+        ([{"status": 500, "probability": 1.5}], "faults[0].probability"),
+        ([{"status": 500, "probability": "1"}], "faults[0].probability"),
+        ([{"status": 500, "skip": -1}], "faults[0].skip"),
+        ([{"status": 500, "seed": 0.5}], "faults[0].seed"),
+        ([{"revokeTokens": 1}], "faults[0].revokeTokens"),
         ([{"truncate": True, "apply": "before"}], "truncate"),
+        ([{"status": 500, "reason": "nul\x00"}], "faults[0].reason"),
         ([{"latency": 1, "reason": "x"}], "reason"),
         ([{"status": 500, "reason": 5}], "faults[0].reason"),
         ([{"status": 500, "apply": "during"}], "faults[0].apply"),

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -31,17 +28,7 @@ def test_sandbox_imports_nothing_of_the_client_side(path):
     assert all(name.startswith("bronto_orders.sandbox.") for name in ours)
 
 
-def test_nothing_imports_the_sandbox():
+def test_only_the_help_for_tests_imports_the_sandbox():
     for path in PACKAGE.rglob("*.py"):
-        if SANDBOX not in path.parents:
+        if SANDBOX not in path.parents and path != PACKAGE / "testing.py":
             assert not any(name.startswith("bronto_orders.sandbox") for name in imported(path)), path
-
-
-@pytest.mark.slow
-def test_migration_is_up_to_date():
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "bronto_orders.sandbox.settings"}
-    command = [sys.executable, "-m", "django", "makemigrations", "--check", "--dry-run"]
-
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-
-    assert result.returncode == 0, result.stdout

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-OPTIONS = ("host", "port", "database", "client_id", "client_secret")
+OPTIONS = ("host", "port", "database", "client_id", "client_secret", "faults")
 
 
 class Command(BaseCommand):
@@ -18,9 +18,10 @@ class Command(BaseCommand):
         # Only what is given is passed on: the defaults are the server's own.
         parser.add_argument("--host", help="The address to listen on (default: 127.0.0.1).")
         parser.add_argument("--port", help="The port to listen on, 0 for any free one (default: 8899).")
-        parser.add_argument("--database", help="An SQLite file to keep (default: a temporary one, removed at the end).")
+        parser.add_argument("--database", help="An SQLite file to keep (default: in memory).")
         parser.add_argument("--client-id", help="The id of the OAuth client (default: sandbox).")
         parser.add_argument("--client-secret", help="The secret of the OAuth client (default: sandbox-secret).")
+        parser.add_argument("--faults", metavar="JSON", help="Faults in force from the start, as a JSON list.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         given = [name for name in OPTIONS if options[name] is not None]

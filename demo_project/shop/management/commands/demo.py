@@ -22,10 +22,11 @@ WELCOME = """
     Shop      {url}/
     Inbox     {url}/inbox/
     Admin     {url}/admin/        ({login} / {password})
-    Sandbox   {sandbox}/_sandbox/orders
+    Sandbox   {sandbox}/_sandbox/
 
   Try this: follow a link in the inbox, buy something, and watch the thank-you page while the order
-  travels to Bronto. Mark the purchase as shipped in the admin, then reload.
+  travels to Bronto. Mark the purchase as shipped in the admin, then reload. Then press Outage in the
+  sandbox, buy something else, and see how it arrives once you press Clear.
 
   Logs are in {logs}/. Ctrl-C ends it all.
 """

@@ -155,7 +155,7 @@ class Store:
         return found[0] if found else None
 
     def find_orders(self, conditions: list[tuple[str, str]]) -> list[Order]:
-        """The orders that meet all conditions, in the order of their making. Each is SQL of ours with a value of theirs."""
+        """The orders that meet all conditions, oldest first. A condition is SQL of ours; its value is theirs."""
         where = " AND ".join(condition for condition, _ in conditions)
         rows = self._all(
             f"SELECT document, was_processed, order_source, number FROM orders WHERE {where} ORDER BY number",  # noqa: S608

@@ -24,8 +24,10 @@ NUMBERS = itertools.count(1)
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
     if isinstance(failure, RejectedPositiveData):
-        reasons = response.headers["x-reason"][0].split("; ")
-        return not all(BEYOND_A_SCHEMA.fullmatch(reason) for reason in reasons)
+        reason = response.headers.get("x-reason", [""])[0]
+        # A long one is cut, mostly in the middle of its last part.
+        parts = reason.split("; ")[: -1 if len(reason) > 490 else None]
+        return not parts or not all(BEYOND_A_SCHEMA.fullmatch(part) for part in parts)
     if isinstance(failure, AcceptedNegativeData):
         # A parameter decides whether invalid tracking in the body is an error; unknown parameters are none.
         ignored = str(dict(case.query or {}).get("ignoreInvalidTid")).lower() == "true"

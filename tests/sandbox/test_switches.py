@@ -720,6 +720,17 @@ def possible(service: Service, name: str) -> str:
     return words
 
 
+@pytest.mark.parametrize("number", ["1e999999999", "-1e999999999", "1e-999999999", "true", '"60"'])
+def test_number_that_is_none_is_refused_at_once(service: Service, number):
+    body = f'{{"tidCheck": "any", "accessTokenSeconds": {number}}}'
+    headers = {"Content-Type": "application/json"}
+
+    answer = service.session.put(f"{service.base_url}/_sandbox/switches", data=body, headers=headers, timeout=5)
+
+    assert reason(answer, 400).startswith("accessTokenSeconds: must be a whole number")
+    assert service.control("GET", "switches")["tidCheck"] == "shape"
+
+
 def test_every_switch_and_value_is_tested(service: Service):
     defaults, tested = service.control("GET", "switches"), turned()
 

@@ -23,6 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from bronto_orders.sandbox.adapter import SandboxAdapter
+from bronto_orders.sandbox.faults import wire_name
 from bronto_orders.sandbox.server import SandboxServer
 from bronto_orders.sandbox.service import Service
 from bronto_orders.sandbox.wsgi import Application
@@ -174,7 +175,7 @@ class Sandbox:
 
 
 def _wire_fault(fault: dict[str, Any]) -> dict[str, Any]:
-    wire = {_camel(name): value for name, value in fault.items()}
+    wire = {wire_name(name): value for name, value in fault.items()}
     match = {
         "path": "/orders",
         **{name: wire.pop(name) for name in ("path", "method", "customerOrderId") if name in wire},
@@ -182,11 +183,6 @@ def _wire_fault(fault: dict[str, Any]) -> dict[str, Any]:
     if "retryAfter" in wire:
         wire["headers"] = {**wire.get("headers", {}), "Retry-After": str(wire.pop("retryAfter"))}
     return {"match": match, **wire}
-
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -52,7 +53,7 @@ class SandboxAdapter(BaseAdapter):
         if end == "drop":
             error: Exception = RemoteDisconnected("Remote end closed connection without response")
         elif end == "reset":
-            error = ConnectionResetError(104, "Connection reset by peer")
+            error = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         else:
             response = HTTPAdapter().build_response(request, _raw_response(request, answer, cut=end == "truncate"))
             if not stream:

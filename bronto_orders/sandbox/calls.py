@@ -8,7 +8,7 @@ from bronto_orders.sandbox.forms import read_object, refuse_unknown
 from bronto_orders.sandbox.lookup import CUSTOMER_ORDER_ID, Lookup, read_lookup
 from bronto_orders.sandbox.messages import Answer, Request, attempt
 from bronto_orders.sandbox.oauth import Desk
-from bronto_orders.sandbox.orders import ORDER_FIELDS, Options, Orders
+from bronto_orders.sandbox.orders import ORDER_FIELDS, Orders, WriteOptions
 from bronto_orders.sandbox.refusals import NotAllowed, Refusal
 from bronto_orders.sandbox.store import Order, Store
 from bronto_orders.sandbox.switches import SwitchBoard
@@ -54,12 +54,12 @@ class OrderCalls:
     def _on_all(self, request: Request) -> Answer:
         match request.method:
             case "POST":
-                options = Options.read(request.parameters(), self._switches)
+                options = WriteOptions.read(request.parameters(), self._switches)
                 return self._show(self._orders.add(read_object(request), options), 201)
             case "GET":
                 found = self._orders.search(request.parameters())
                 # An array, or 204 without a body when nothing matches (H:search).
-                return Answer.text(f"[{','.join(map(self._write, found))}]") if found else Answer(204)
+                return Answer.json_text(f"[{','.join(map(self._write, found))}]") if found else Answer(204)
         raise NotAllowed(("GET", "POST"))
 
     def _on_one(self, request: Request, lookup: Lookup) -> Answer:
@@ -67,7 +67,7 @@ class OrderCalls:
             case "GET":
                 return self._show(self._orders.get(lookup, request.parameters()))
             case "POST":
-                options = Options.read(request.parameters(), self._switches)
+                options = WriteOptions.read(request.parameters(), self._switches)
                 return self._show(self._orders.update(lookup, read_object(request), options))
             case "DELETE":
                 if self._switches["unknownParameters"] == "refuse":
@@ -78,7 +78,7 @@ class OrderCalls:
         raise NotAllowed(("GET", "POST", "DELETE"))
 
     def _show(self, order: Order, status: int = 200) -> Answer:
-        return Answer.text(self._write(order), status)
+        return Answer.json_text(self._write(order), status)
 
     def _write(self, order: Order) -> str:
         names = _FIELDS_OF.get(self._switches["answerFields"])

@@ -12,13 +12,12 @@ from urllib.parse import quote
 
 from django.template import Context, Engine
 
-from bronto_orders.sandbox import fields, forms
+from bronto_orders.sandbox import forms
 from bronto_orders.sandbox.excerpts import TEXT_LIMIT, read_json, shorten
 from bronto_orders.sandbox.messages import Answer, Request, read_pairs
-from bronto_orders.sandbox.oauth import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET, FORM_TYPE
-from bronto_orders.sandbox.orders import CONTACT_STATUSES
+from bronto_orders.sandbox.oauth import DEFAULT_CLIENT_ID, DEFAULT_CLIENT_SECRET
 from bronto_orders.sandbox.presets import PRESETS
-from bronto_orders.sandbox.refusals import Malformed, Refusal, TooLarge, WrongMediaType
+from bronto_orders.sandbox.refusals import Malformed, Refusal, WrongMediaType
 from bronto_orders.sandbox.rows import (
     Row,
     call_row,
@@ -30,6 +29,7 @@ from bronto_orders.sandbox.rows import (
     switch_row,
 )
 from bronto_orders.sandbox.switches import BY_NAME, SWITCHES
+from bronto_orders.sandbox.wire import FORM_TYPE
 
 if TYPE_CHECKING:
     from bronto_orders.sandbox.service import Service
@@ -44,12 +44,9 @@ HEADERS: Final = {
     ),
     # Not no-referrer, with which browsers send forms as if from nowhere: their Origin would be null.
     "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
 }
 
 ROWS: Final = 50
-_CONTACT: Final = {"emailAddress": fields.address, "status": fields.one_of(*CONTACT_STATUSES)}
-_RETURN: Final = {"customerOrderId": fields.customer_order_id}
 _BASE_URL: Final = re.compile(r"https?://[A-Za-z0-9.:_\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
 
@@ -79,8 +76,7 @@ def read_asset(name: str) -> Answer | None:
     """The style sheet or the script."""
     if name not in ASSETS:
         return None
-    headers = {"Content-Type": ASSETS[name], "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-    return Answer(200, _read_file(name), headers)
+    return Answer(200, _read_file(name), {"Content-Type": ASSETS[name], "Cache-Control": "no-cache"})
 
 
 @cache
@@ -92,11 +88,9 @@ def _read_file(name: str) -> bytes:
 
 
 def _read_form(request: Request) -> dict[str, str]:
-    if request.body is None:
-        raise TooLarge("the form is too large")
     if request.content_type[0] != FORM_TYPE:
         raise WrongMediaType(f"Content-Type must be {FORM_TYPE}")
-    return dict(read_pairs(request.body.decode("latin-1")))
+    return dict(read_pairs((request.body or b"").decode("latin-1")))
 
 
 def _need(form: dict[str, str], name: str) -> str:
@@ -154,13 +148,13 @@ def _reset_switches(service: Service, form: dict[str, str]) -> str:
 
 
 def _save_contact(service: Service, form: dict[str, str]) -> str:
-    values = forms.read(_CONTACT, form, service.switches, _CONTACT)
+    values = forms.read(forms.CONTACT, form, service.switches, forms.CONTACT)
     service.book.add_contact(values["emailAddress"], values["status"])
     return "#contacts"
 
 
 def _save_return(service: Service, form: dict[str, str]) -> str:
-    values = forms.read(_RETURN, form, service.switches, _RETURN)
+    values = forms.read(forms.RETURN, form, service.switches, forms.RETURN)
     service.book.add_return(values["customerOrderId"])
     return "#returns"
 
@@ -204,7 +198,7 @@ def _content(service: Service, request: Request, refusal: Refusal | None) -> Row
             "client_id": quote(service.client_id, safe=""),
             "client_secret": DEFAULT_CLIENT_SECRET if service.client_id == DEFAULT_CLIENT_ID else "YOUR_SECRET",
         },
-        "statuses": CONTACT_STATUSES,
+        "statuses": forms.CONTACT_STATUSES,
         "switches": switches,
         "changed": str(sum(switch["changed"] for switch in switches) or ""),
         **_staged(service.faults.describe()),

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from bronto_orders.sandbox import console, fields, forms
 from bronto_orders.sandbox.faults import read_faults
-from bronto_orders.sandbox.fields import Field, Unfit
+from bronto_orders.sandbox.fields import Unfit
+from bronto_orders.sandbox.forms import Form
 from bronto_orders.sandbox.messages import Answer, Request
 from bronto_orders.sandbox.oauth import SCOPES
-from bronto_orders.sandbox.orders import CONTACT_STATUSES
 from bronto_orders.sandbox.presets import PRESETS
 from bronto_orders.sandbox.refusals import Forbidden, Malformed, Missing, NotAllowed
 from bronto_orders.sandbox.switches import SwitchBoard
@@ -66,18 +66,12 @@ def _scopes(value: Any, switches: SwitchBoard) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _address(value: Any, switches: SwitchBoard) -> str:
-    return fields.address(fields.name(value, switches), switches) or ""
-
-
-_CONTACT: Final[Mapping[str, Field]] = {"emailAddress": _address, "status": fields.one_of(*CONTACT_STATUSES)}
-_RETURN: Final[Mapping[str, Field]] = {"customerOrderId": fields.customer_order_id}
-_CLIENT: Final[Mapping[str, Field]] = {"clientId": fields.name, "clientSecret": fields.name, "scopes": _scopes}
-_REVOKE: Final[Mapping[str, Field]] = {"refresh": fields.flag}
+_CLIENT: Final[Form] = {"clientId": fields.name, "clientSecret": fields.name, "scopes": _scopes}
+_REVOKE: Final[Form] = {"refresh": fields.flag}
 
 
 def _list_orders(service: Service, request: Request) -> Answer:
-    return Answer.text(f"[{','.join(service.store.list_orders(_last(request)))}]")
+    return Answer.json_text(f"[{','.join(service.store.list_orders(_last(request)))}]")
 
 
 def _list_contacts(service: Service, request: Request) -> Answer:
@@ -85,10 +79,9 @@ def _list_contacts(service: Service, request: Request) -> Answer:
 
 
 def _save_contact(service: Service, request: Request) -> Answer:
-    values = forms.read(_CONTACT, forms.read_object(request), service.switches, ["emailAddress"])
-    made = service.book.add_contact(values["emailAddress"], values.get("status", "active"))
-    contact = next(contact for contact in service.contacts() if contact["emailAddress"] == values["emailAddress"])
-    return Answer.json(contact, 201 if made else 200)
+    values = forms.read(forms.CONTACT, forms.read_object(request), service.switches, ["emailAddress"])
+    contact, is_new = service.book.add_contact(values["emailAddress"], values.get("status", "active"))
+    return Answer.json(contact, 201 if is_new else 200)
 
 
 def _list_returns(service: Service, request: Request) -> Answer:
@@ -96,7 +89,7 @@ def _list_returns(service: Service, request: Request) -> Answer:
 
 
 def _save_return(service: Service, request: Request) -> Answer:
-    values = forms.read(_RETURN, forms.read_object(request), service.switches, _RETURN)
+    values = forms.read(forms.RETURN, forms.read_object(request), service.switches, forms.RETURN)
     service.book.add_return(values["customerOrderId"])
     return Answer.json(values, 201)
 
@@ -112,8 +105,8 @@ def _list_requests(service: Service, request: Request) -> Answer:
 def _save_client(service: Service, request: Request) -> Answer:
     values = forms.read(_CLIENT, forms.read_object(request), service.switches, ["clientId", "clientSecret"])
     scopes = values.get("scopes", SCOPES)
-    made = service.add_client(values["clientId"], values["clientSecret"], scopes)
-    return Answer.json({"clientId": values["clientId"], "scopes": scopes}, 201 if made else 200)
+    is_new = service.add_client(values["clientId"], values["clientSecret"], scopes)
+    return Answer.json({"clientId": values["clientId"], "scopes": scopes}, 201 if is_new else 200)
 
 
 def _revoke_tokens(service: Service, request: Request) -> Answer:
@@ -142,11 +135,10 @@ def _clear_faults(service: Service, request: Request) -> Answer:
 
 
 def _list_presets(service: Service, request: Request) -> Answer:
-    found = PRESETS.values()
     return Answer.json(
         [
             {"name": preset.name, "about": preset.about, "faults": [fault.describe() for fault in preset.faults]}
-            for preset in found
+            for preset in PRESETS.values()
         ]
     )
 

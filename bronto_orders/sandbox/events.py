@@ -13,10 +13,10 @@ Kind = Literal["orderAdded", "stateChange", "forced"]
 def note_state(order: Order, switches: SwitchBoard, *, was_processed: bool, trigger: bool, force: bool) -> Kind | None:
     """Return what the order's present state sets off, and remember that it has been processed.
 
-    The first time an order is processed is its only ``orderAdded``, also when it is added as
-    processed, and also when it passes in silence (S1, newer crawl). Later changes to processed are
-    ``stateChange``; ``force`` fires for an order that is processed already (S1, S2).
-    ``triggerEvents=false`` silences all of them, ``force`` included (our choice).
+    The first time an order is processed is its only ``orderAdded``, also when it is added as processed (S1, newer
+    crawl). Later changes to processed are ``stateChange``; ``force`` fires for an order that is processed already
+    (S1, S2). ``triggerEvents=false`` silences them. Whether it silences ``force`` too, and whether an ``orderAdded``
+    that passed in silence is lost, are switches.
     """
     if not order.document["states"]["processed"]:
         return None

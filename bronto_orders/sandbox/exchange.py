@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import time
 from collections.abc import Callable
 
@@ -11,6 +13,8 @@ from bronto_orders.sandbox.journal import describe_call
 from bronto_orders.sandbox.messages import Answer, Request, attempt
 from bronto_orders.sandbox.refusals import GivenUp
 from bronto_orders.sandbox.store import Store
+
+logger = logging.getLogger(__name__)
 
 Handle = Callable[[], Answer]
 
@@ -28,14 +32,17 @@ class Exchange:
         """
         started_at, clock = self._clock.now(), time.perf_counter()
         answer = attempt(handle) if strike is None else self._suffer(strike, lambda: attempt(handle))
-        self._store.add_call(
-            {
-                "time": wire_moment(started_at),
-                "durationMs": round((time.perf_counter() - clock) * 1000, 3),
-                **describe_call(request, answer, is_token_call=is_token_call),
-                "fault": strike is not None,
-            }
-        )
+        call = {
+            "time": wire_moment(started_at),
+            "durationMs": round((time.perf_counter() - clock) * 1000, 3),
+            **describe_call(request, answer, is_token_call=is_token_call),
+            "fault": strike is not None,
+        }
+        try:
+            self._store.add_call(call)
+        except sqlite3.Error:
+            # What the call did is done, and its answer is the truth about it.
+            logger.exception("The call is missing in the request log")
         return answer
 
     def _suffer(self, strike: Strike, handle: Handle) -> Answer:

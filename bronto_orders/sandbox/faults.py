@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import re
@@ -19,6 +20,7 @@ from bronto_orders.sandbox.refusals import Malformed
 LONGEST_SECONDS: Final = 600
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _HEADER_VALUE = re.compile(r"[ -~]*")
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +132,14 @@ class Fault:
         return {"match": match, **{wire: getattr(self, name) for wire, name in _KEYS.items() if name != "match"}}
 
 
-def _camel(name: str) -> str:
+def wire_name(name: str) -> str:
+    """A name of Python's, such as ``revoke_tokens``, as the control API spells it."""
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
 
 
-_KEYS: Final = {_camel(item.name): item.name for item in fields(Fault)}
-_MATCH_KEYS: Final = {_camel(item.name): item.name for item in fields(Match)}
+_KEYS: Final = {wire_name(item.name): item.name for item in fields(Fault)}
+_MATCH_KEYS: Final = {wire_name(item.name): item.name for item in fields(Match)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,9 @@ class FaultBoard:
         """Say what strikes this call, and count it, in one step."""
         if not self._rules:
             return None
-        covering = [rule for rule in self._rules if rule.fault.match.covers(method, path, find_customer_order_id)]
+        # However many rules ask for it, the order is looked for once.
+        find = functools.cache(find_customer_order_id)
+        covering = [rule for rule in self._rules if rule.fault.match.covers(method, path, find)]
         with self._lock:
             return next((strike for rule in covering if (strike := rule.strike()) is not None), None)
 
@@ -322,8 +327,8 @@ def _number(least: float, most: float, *, whole: bool) -> Callable[[Any, str], A
 
 
 def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str) or "\x00" in value:
-        raise Malformed(f"{name}: must be a string without NUL")
+    if not isinstance(value, str) or _UNFIT.search(value):
+        raise Malformed(f"{name}: must be a string without NUL and lone surrogates")
     return value
 
 

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -22,6 +22,8 @@ from bronto_orders.sandbox.switches import TEXT_LIMIT, SwitchBoard
 ADDRESS_LIMIT: Final = 320
 INTEGER_DIGITS: Final = 15
 DECIMAL_PLACES: Final = 20
+#: Rounding may make one digit more before the point; the default context would fail from 29 digits on.
+_ROUNDING: Final = Context(prec=INTEGER_DIGITS + 1 + DECIMAL_PLACES, rounding=ROUND_HALF_EVEN)
 
 _AMOUNT = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -138,7 +140,7 @@ def amount(value: Any, switches: SwitchBoard) -> Decimal:
     if value < 0 and switches["negativeAmounts"] == "refuse":
         raise Unfit("must not be negative")
     if -exponent > switches["decimalPlaces"]:
-        value = value.quantize(Decimal(1).scaleb(-switches["decimalPlaces"]), ROUND_HALF_EVEN)
+        value = value.quantize(Decimal(1).scaleb(-switches["decimalPlaces"]), context=_ROUNDING)
     if not value:
         value = value.copy_abs()
     return value if exponent <= 0 else Decimal(int(value))

@@ -95,6 +95,10 @@ SEARCH: Final[Form] = {
 }
 #: The parameters of add and update (S1, S2).
 OPTIONS: Final[Form] = dict.fromkeys(("createContact", "triggerEvents", "force", "ignoreInvalidTid"), fields.parameter)
+#: What may be staged, by the control API and by the console. Those are all the statuses that Bronto has.
+CONTACT_STATUSES: Final = ("active", "onboarding", "transactional", "bounce", "unconfirmed", "unsubscribed")
+CONTACT: Final[Form] = {"emailAddress": fields.address, "status": fields.one_of(*CONTACT_STATUSES)}
+RETURN: Final[Form] = {"customerOrderId": fields.customer_order_id}
 
 
 def read(form: Form, data: Mapping[str, Any], switches: SwitchBoard, required: Iterable[str] = ()) -> dict[str, Any]:
@@ -116,6 +120,8 @@ def read_object(request: Request) -> dict[str, Any]:
         raise WrongMediaType("Content-Type must be application/json")
     if parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
         raise WrongMediaType("JSON must be sent as UTF-8")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise WrongMediaType("Content-Encoding must be identity: compressed bodies are not read")
     value = decode(request.body or b"")
     if not isinstance(value, dict):
         raise Malformed("body: a JSON object is required")

@@ -7,8 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from bronto_orders.sandbox.messages import Answer, Request
-from bronto_orders.sandbox.oauth import FORM_TYPE
-from bronto_orders.sandbox.wire import REASON_HEADER
+from bronto_orders.sandbox.wire import FORM_TYPE, REASON_HEADER
 
 EXCERPT: Final = 64 * 1024
 MASK: Final = "***"

@@ -81,10 +81,10 @@ class Answer:
     @classmethod
     def json(cls, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
         """Any value as JSON."""
-        return cls.text(encode(value), status, headers)
+        return cls.json_text(encode(value), status, headers)
 
     @classmethod
-    def text(cls, document: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    def json_text(cls, document: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
         """JSON that is written already."""
         return cls(status, document.encode("utf-8"), {"Content-Type": JSON_TYPE, **(headers or {})})
 

@@ -14,9 +14,8 @@ from bronto_orders.sandbox.messages import Answer, Request, read_pairs
 from bronto_orders.sandbox.refusals import Forbidden, Malformed, NotAllowed
 from bronto_orders.sandbox.store import Client, Store
 from bronto_orders.sandbox.switches import SwitchBoard
-from bronto_orders.sandbox.wire import REASON_HEADER
+from bronto_orders.sandbox.wire import FORM_TYPE, REASON_HEADER
 
-FORM_TYPE: Final = "application/x-www-form-urlencoded"
 READ_SCOPE: Final = "orders/carts-read"
 WRITE_SCOPE: Final = "orders/carts-write"
 SCOPES: Final = (READ_SCOPE, WRITE_SCOPE)
@@ -71,7 +70,7 @@ class Desk:
         if found is None:
             raise Forbidden("the access token is unknown")
         _, expires_at, scopes = found
-        if expires_at <= self._clock.now().timestamp():
+        if self._has_expired(expires_at):
             raise Forbidden("the access token has expired")
         # Reading needs the read scope, everything else the write scope (S1, S2, H:get).
         scope = READ_SCOPE if request.method in _READING else WRITE_SCOPE

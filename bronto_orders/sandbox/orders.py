@@ -20,7 +20,6 @@ from bronto_orders.sandbox.tracking import Tracking, read_tracking
 
 EARLIEST_DATE: Final = "2000-01-01T00:00:00.000Z"
 YEARS_AHEAD: Final = 5
-CONTACT_STATUSES: Final = ("active", "onboarding", "transactional", "bounce", "unconfirmed", "unsubscribed")
 
 #: An order without anything: keys in alphabetical order, ``states`` last; absent texts are null, amounts 0 (C:om).
 _BLANK: Final[dict[str, Any]] = {
@@ -74,7 +73,7 @@ _OTHER_SPELLINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class WriteOptions:
     """The query parameters of one add or update (S1, S2)."""
 
     create_contact: bool
@@ -83,7 +82,7 @@ class Options:
     ignore_invalid_tid: bool
 
     @classmethod
-    def read(cls, parameters: dict[str, str], switches: SwitchBoard) -> Options:
+    def read(cls, parameters: dict[str, str], switches: SwitchBoard) -> WriteOptions:
         """Read them from the query; names it does not know are ignored (C:om)."""
         if switches["otherSpellings"] == "take":
             parameters = _respell(parameters)
@@ -105,7 +104,7 @@ class Orders:
     def __init__(self, store: Store, switches: SwitchBoard, clock: Clock) -> None:
         self._store, self._switches, self._clock = store, switches, clock
 
-    def add(self, body: dict[str, Any], options: Options) -> Order:
+    def add(self, body: dict[str, Any], options: WriteOptions) -> Order:
         """Store a new order; 409 when an order or a return has its id (S2)."""
         body = self._accept(body)
         values = forms.read(forms.ADD, body, self._switches, self._switches["requiredOnAdd"])
@@ -124,7 +123,7 @@ class Orders:
             self._store.insert_order(order)
         return order
 
-    def update(self, lookup: Lookup, body: dict[str, Any], options: Options) -> Order:
+    def update(self, lookup: Lookup, body: dict[str, Any], options: WriteOptions) -> Order:
         """Change what the body names and leave the rest as it is (S1)."""
         body = self._settle_nulls(self._accept(body))
         values = forms.read(forms.UPDATE, body, self._switches)
@@ -187,16 +186,16 @@ class Orders:
         }
         return self._store.find_orders([(conditions[name], value) for name, value in wanted.items()])
 
-    def add_contact(self, address: str, status: str = "active") -> bool:
-        """Make a contact, or give the one there is this status; whether it is new."""
+    def add_contact(self, address: str, status: str = "active") -> tuple[dict[str, Any], bool]:
+        """Make a contact, or give the one there is this status; the contact, and whether it is new."""
         with self._store.transaction():
-            return self._store.save_contact(str(uuid.uuid4()), address, status, wire_moment(self._clock.now()))
+            is_new = self._store.save_contact(str(uuid.uuid4()), address, status, wire_moment(self._clock.now()))
+            return self._store.get_contact(address), is_new
 
     def add_return(self, customer_order_id: str) -> None:
         """Let a return take an id that no order has."""
         with self._store.transaction():
-            if self._store.holds_order(customer_order_id):
-                raise Conflict(f"an order with customerOrderId {customer_order_id} already exists")
+            self._check_no_order_has(customer_order_id)
             self._store.add_return(customer_order_id, wire_moment(self._clock.now()))
 
     def _accept(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -241,12 +240,15 @@ class Orders:
     def _check_free(self, customer_order_id: str | None) -> None:
         if customer_order_id is None:
             return
-        if self._store.holds_order(customer_order_id):
-            raise Conflict(f"an order with customerOrderId {customer_order_id} already exists")
+        self._check_no_order_has(customer_order_id)
         if self._store.holds_return(customer_order_id):
             raise Conflict(f"a return with customerOrderId {customer_order_id} already exists")
 
-    def _settle_contact(self, order: Order, values: dict[str, Any], options: Options) -> None:
+    def _check_no_order_has(self, customer_order_id: str) -> None:
+        if self._store.holds_order(customer_order_id):
+            raise Conflict(f"an order with customerOrderId {customer_order_id} already exists")
+
+    def _settle_contact(self, order: Order, values: dict[str, Any], options: WriteOptions) -> None:
         if "emailAddress" not in values:
             return
         address, contact_id = values["emailAddress"], None
@@ -293,7 +295,7 @@ class Orders:
         if date > wire_moment(years_after(now, YEARS_AHEAD)):
             raise Malformed("orderDate: must not be more than 5 years ahead")
 
-    def _fire(self, order: Order, *, was_processed: bool, options: Options) -> None:
+    def _fire(self, order: Order, *, was_processed: bool, options: WriteOptions) -> None:
         kind = note_state(
             order,
             self._switches,

@@ -136,7 +136,13 @@ class SandboxServer:
                     self.stopping.wait(PAUSE)
                     continue
                 connection = _Connection(self, client, address[0])
-                connection.start()
+                try:
+                    connection.start()
+                except RuntimeError:
+                    # There can be no more threads, which may pass as well.
+                    connection.close()
+                    self.stopping.wait(PAUSE)
+                    continue
                 self._connections = [other for other in self._connections if other.is_alive()] + [connection]
 
 
@@ -175,9 +181,13 @@ class _Connection(threading.Thread):
                     pass
                 self._linger()
         finally:
-            self._file.close()
-            with self._closing:
-                self._socket.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._file.close()
+        with self._closing:
+            self._socket.close()
 
     def shut(self) -> None:
         """End the connection from another thread."""

@@ -7,6 +7,9 @@ share nothing.
 from __future__ import annotations
 
 import json
+import os
+import threading
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +51,7 @@ class Service:
         self._desk = Desk(self.store, self.switches, self.clock)
         self._calls = OrderCalls(self.book, self._desk, self.store, self.switches)
         self._exchange = Exchange(self.store, self.faults, self.clock, self.revoke_tokens)
-        self.add_client(client_id, client_secret, permanent=True)
+        self.store.install_client(Client(client_id, digest(client_secret), SCOPES))
 
     def close(self) -> None:
         """Give up the calls that are held back and close the database."""
@@ -86,21 +89,15 @@ class Service:
 
     def counts(self) -> dict[str, int]:
         """How many there are of each."""
-        tables = {name: name for name in ("orders", "contacts", "returns", "events")}
-        return {name: self.store.count(table) for name, table in {**tables, "requests": "calls"}.items()}
+        names = ("orders", "contacts", "returns", "events", "requests")
+        return {name: self.store.count("calls" if name == "requests" else name) for name in names}
 
     # What may be staged
 
-    def add_client(
-        self, client_id: str, client_secret: str, scopes: tuple[str, ...] = SCOPES, *, permanent: bool = False
-    ) -> bool:
-        """Make an OAuth client, or change the one there is; whether it is new. A reset leaves the permanent one."""
-        client = Client(client_id, digest(client_secret), scopes)
-        if permanent:
-            self.store.install_client(client)
-            return True
+    def add_client(self, client_id: str, client_secret: str, scopes: tuple[str, ...] = SCOPES) -> bool:
+        """Make an OAuth client, or change the one there is; whether it is new. A reset leaves the first one alone."""
         with self.store.transaction():
-            return self.store.save_client(client)
+            return self.store.save_client(Client(client_id, digest(client_secret), scopes))
 
     def revoke_tokens(self, *, refresh: bool = False) -> dict[str, int]:
         """End all access tokens, and the refresh tokens if asked to; return how many of each."""
@@ -136,6 +133,24 @@ class Service:
     def _answer_token_call(self, request: Request, segments: list[str]) -> Answer:
         strike = self.faults.claim(request.method, _path(segments), lambda: None)
         return self._exchange.answer(request, strike, lambda: self._desk.answer(request), is_token_call=True)
+
+
+_sharing = threading.Lock()
+
+
+def shared_service(database: str) -> Service:
+    """The sandbox that all calls of this process on a database lead to, made by the first of them.
+
+    A process that was forked from this one makes its own, as a connection to SQLite does not survive that.
+    """
+    # Without the lock two first calls at once would each get a sandbox, and one of the two be forgotten.
+    with _sharing:
+        return _shared(os.getpid(), database)
+
+
+@cache
+def _shared(process: int, database: str) -> Service:
+    return Service(database)
 
 
 def _path(segments: list[str]) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from bronto_orders.sandbox.wire import encode
 IN_MEMORY: Final = ":memory:"
 SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 60
+PAUSE: Final = 0.01
 CALLS_KEPT: Final = 10_000
 CALL_BYTES_KEPT: Final = 64 * 1024 * 1024
 PRUNE_EVERY: Final = 250
@@ -57,6 +59,7 @@ CREATE TABLE tokens (
     token TEXT PRIMARY KEY, kind TEXT NOT NULL, expires_at REAL NOT NULL,
     client_id TEXT NOT NULL REFERENCES clients ON DELETE CASCADE
 );
+CREATE INDEX tokens_expires_at ON tokens (kind, expires_at);
 """
 
 
@@ -96,15 +99,17 @@ class Store:
             self._database = sqlite3.connect(
                 database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self._open()
+            try:
+                self._open()
+            except BaseException:
+                self._database.close()
+                raise
         except sqlite3.Error as error:
             raise DatabaseError(f"cannot use the database {database}: {error}") from None
 
     def _open(self) -> None:
         # A killed process loses nothing that it answered for; a machine that loses power may.
-        self._database.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON; PRAGMA case_sensitive_like=ON;"
-        )
+        self._database.executescript("PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;")
         with self.transaction():
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             (tables,) = self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -114,6 +119,21 @@ class Store:
                 self._database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
                 raise sqlite3.DatabaseError("it was not made by this version of the sandbox; name another file")
+        # Not before it is known that the file is ours, as it is changed for good.
+        self._log_ahead()
+
+    def _log_ahead(self) -> None:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                # For this one statement SQLite does not wait until another process lets go of a new file.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(PAUSE)
+            else:
+                return
 
     def close(self) -> None:
         """Close the database; one in memory is gone."""
@@ -127,10 +147,12 @@ class Store:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                # Of some errors, such as a full disk, SQLite has gone back by itself.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     # Orders
 
@@ -189,6 +211,11 @@ class Store:
             self._run("INSERT INTO contacts VALUES (NULL, ?, ?, ?, ?, ?)", *values)
         return not changed
 
+    def get_contact(self, address: str) -> dict[str, Any]:
+        """The contact with this address, which must be there."""
+        (row,) = self._all("SELECT address, status, created_date FROM contacts WHERE address_key=?", address.lower())
+        return _show_contact(*row)
+
     def add_event(self, event: dict[str, Any]) -> None:
         self._run("INSERT INTO events VALUES (NULL, ?)", encode(event))
 
@@ -197,12 +224,14 @@ class Store:
     def add_call(self, call: dict[str, Any]) -> None:
         """Keep a call; now and then drop those that are too many or too big in all."""
         document = encode(call)
-        self._run("INSERT INTO calls VALUES (NULL, ?, ?)", len(document), document)
-        self._recorded += 1
-        if self._recorded % PRUNE_EVERY == 0:
-            self.prune_calls()
+        size = len(document) if document.isascii() else len(document.encode("utf-8"))
+        with self._lock:
+            self._run("INSERT INTO calls VALUES (NULL, ?, ?)", size, document)
+            self._recorded += 1
+            if self._recorded % PRUNE_EVERY == 0:
+                self._prune_calls()
 
-    def prune_calls(self) -> None:
+    def _prune_calls(self) -> None:
         self._run("DELETE FROM calls WHERE number <= (SELECT MAX(number) FROM calls) - ?", CALLS_KEPT)
         self._run(
             "DELETE FROM calls WHERE number <= (SELECT MAX(number) FROM"
@@ -217,7 +246,7 @@ class Store:
 
     def list_contacts(self, last: int | None = None) -> list[dict[str, Any]]:
         rows = self._newest("address, status, created_date", "contacts", last)
-        return [{"emailAddress": address, "status": status, "createdDate": date} for address, status, date in rows]
+        return [_show_contact(*row) for row in rows]
 
     def list_returns(self, last: int | None = None) -> list[dict[str, Any]]:
         rows = self._newest("customer_order_id, created_date", "returns", last)
@@ -305,6 +334,10 @@ def _columns(order: Order) -> tuple[object, ...]:
         order.order_source,
         order.text,
     )
+
+
+def _show_contact(address: str, status: str, created_date: str) -> dict[str, Any]:
+    return {"emailAddress": address, "status": status, "createdDate": created_date}
 
 
 def _load(document: str) -> dict[str, Any]:

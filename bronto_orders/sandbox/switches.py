@@ -56,7 +56,8 @@ class Switch:
         return tuple(value)
 
 
-ORDER_FIELDS: Final = (
+#: What ``requiredOnAdd`` may name: the fields of ``forms.ADD``.
+_ADD_FIELDS: Final = (
     *("customerOrderId", "cartId", "emailAddress", "contactId", "orderDate", "status", "states", "currency"),
     *("grandTotal", "subtotal", "discountAmount", "taxAmount", "shippingAmount", "shippingDate", "shippingDetails"),
     *("shippingTrackingUrl", "originIp", "originUserAgent", "messageId", "deliveryId", "orderSource", "lineItems"),
@@ -120,7 +121,7 @@ SWITCHES: Final = (
         ("customerOrderId",),
         "Fields that an add must have, and not as null.",
         "our choice, after S2",
-        ORDER_FIELDS,
+        _ADD_FIELDS,
     ),
     _choice(
         "absentOrderDate",

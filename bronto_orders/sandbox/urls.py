@@ -6,9 +6,6 @@ orders in; without it they are in the memory of the process, each process has it
 
 from __future__ import annotations
 
-import os
-from functools import cache
-
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
@@ -18,7 +15,7 @@ from django.urls import re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from bronto_orders.sandbox.messages import Answer, Request
-from bronto_orders.sandbox.service import Service
+from bronto_orders.sandbox.service import shared_service
 from bronto_orders.sandbox.store import IN_MEMORY
 from bronto_orders.sandbox.wsgi import raw_path
 
@@ -31,7 +28,7 @@ def serve(request: HttpRequest, path: str) -> HttpResponse:
     """Answer any call of the sandbox."""
     options = getattr(settings, "BRONTO_ORDERS", {}).get("SANDBOX", {})
     if options.get("ENABLED"):
-        answer = _service(os.getpid(), str(options.get("DATABASE") or IN_MEMORY)).answer(_read_request(request, path))
+        answer = shared_service(str(options.get("DATABASE") or IN_MEMORY)).answer(_read_request(request, path))
     else:
         answer = Answer.error(404, 'the sandbox is off; BRONTO_ORDERS["SANDBOX"]["ENABLED"] = True turns it on')
     # Only the sandbox's own server can spoil an answer on its way; here it arrives whole.
@@ -40,11 +37,6 @@ def serve(request: HttpRequest, path: str) -> HttpResponse:
     for name, value in answer.headers.items():
         response[name] = value
     return response
-
-
-@cache
-def _service(process: int, database: str) -> Service:
-    return Service(database)
 
 
 def _read_request(request: HttpRequest, path: str) -> Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from bronto_orders.sandbox.refusals import Malformed
 REASON_HEADER = "X-Reason"
 REASON_LIMIT = 500
 JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 def decode(body: bytes) -> Any:
@@ -71,7 +73,6 @@ def _refuse_constant(name: str) -> NoReturn:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise Malformed(f"body: {twice} is given twice")
     return found

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from bronto_orders.sandbox.cut import CUT_KEY
 from bronto_orders.sandbox.messages import BODY_LIMIT, Request
-from bronto_orders.sandbox.service import Service
+from bronto_orders.sandbox.service import Service, shared_service
 from bronto_orders.sandbox.store import IN_MEMORY
 
 Environment = dict[str, Any]
@@ -84,11 +83,7 @@ def _read_body(environ: Environment) -> bytes | None:
     return body
 
 
-@cache
-def _application(process: int) -> Application:
-    return Application(Service(os.environ.get("BRONTO_SANDBOX_DATABASE", IN_MEMORY)))
-
-
 def application(environ: Environment, start_response: StartResponse) -> Iterable[bytes]:
     """A sandbox for this process, made with the first call."""
-    return _application(os.getpid())(environ, start_response)
+    service = shared_service(os.environ.get("BRONTO_SANDBOX_DATABASE", IN_MEMORY))
+    return Application(service)(environ, start_response)

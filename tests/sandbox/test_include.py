@@ -113,8 +113,8 @@ from django.test import Client
 settings.BRONTO_ORDERS = {"SANDBOX": {"ENABLED": True, "DATABASE": database}}
 call = Client()
 call.post("/shop/bronto/_sandbox/returns", b'{"customerOrderId": "a"}', content_type="application/json")
-from bronto_orders.sandbox import urls
-urls._service.cache_clear()
+from bronto_orders.sandbox import service
+service._shared.cache_clear()
 assert [entry["customerOrderId"] for entry in call.get("/shop/bronto/_sandbox/returns").json()] == ["a"]
 assert os.path.exists(database)
 settings.BRONTO_ORDERS = {"SANDBOX": {"ENABLED": True}}

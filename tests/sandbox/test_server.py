@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIApplication
 from wsgiref.validate import validator
@@ -457,6 +458,20 @@ def test_many_starts_leave_nothing_behind():
 
     assert threads() == []
     assert psutil.Process().num_fds() <= files
+
+
+def test_too_many_threads_pass(serve):
+    wire = serve(echo)
+    wire.send(GET)
+    assert wire.answer()[0] == 200
+    with mock.patch.object(server_module._Connection, "start", side_effect=RuntimeError("can't start new thread")):
+        refused = Wire("http://{}:{}".format(*wire.socket.getpeername()))
+        assert refused.is_closed()
+        refused.close()
+
+    with contextlib.closing(Wire("http://{}:{}".format(*wire.socket.getpeername()))) as later:
+        later.send(GET)
+        assert later.answer()[0] == 200
 
 
 def test_calls_before_the_start_are_kept():

@@ -26,7 +26,7 @@ from tests.sandbox.service import Service
 
 EXAMPLES = 25
 STEPS = 40
-MULTIPLIER = float(os.environ.get("BRONTO_FUZZ_EXAMPLES", "1"))
+MULTIPLIER = float(os.environ.get("BRONTO_FUZZ_TIMES", "1"))
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"client_id": "sandbox", "client_secret": "sandbox-secret"}
@@ -341,7 +341,6 @@ class Machine(RuleBasedStateMachine):
         headers = {"Authorization": f"Bearer {self.tokens['access_token']}"}
         if body is None:
             return self.service.call(method, path, headers=headers, params=params)
-        # json.dumps, unlike a client library, writes lone surrogates as they are.
         data = body if isinstance(body, str) else json.dumps(body)
         return self.service.call(method, path, data=data, params=params, headers={**headers, **JSON})
 

@@ -351,6 +351,11 @@ class TestValues:
             assert all(part in text for part in expected), text
         turn(service, decimalPlaces=4)
         assert '"grandTotal":1.005,' in service.update_by_shop_id("a", body).text
+        turn(service, decimalPlaces=19)
+        longest = {"grandTotal": f"{'9' * 15}.{'9' * 20}", "subtotal": "123456789012345.12345678901234567891"}
+        text = service.update_by_shop_id("a", longest).text
+        assert f'"grandTotal":1{"0" * 15}.{"0" * 19},' in text
+        assert '"subtotal":123456789012345.1234567890123456789,' in text
 
     def test_length_of_the_id(self, service: Service):
         service.add({"customerOrderId": "x" * 255})

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import factory
 import pytest
 import requests
+from django.db import DEFAULT_DB_ALIAS
 from requests.adapters import HTTPAdapter
 
+from bronto_orders.conf import DEFAULT_ACCOUNT
 from bronto_orders.sandbox.adapter import SandboxAdapter
 from bronto_orders.sandbox.faults import wire_name
 from bronto_orders.sandbox.server import SandboxServer
@@ -81,7 +83,7 @@ class Sandbox:
     client_secret = "sandbox-secret"  # noqa: S105 - the documented default
 
     def __init__(self, base_url: str, session: requests.Session | None = None) -> None:
-        self.base_url = base_url
+        self.base_url = base_url.rstrip("/")
         self.session = session or requests.Session()
         # Proxies of the environment are for other places.
         self.session.trust_env = False
@@ -183,6 +185,26 @@ def _wire_fault(fault: dict[str, Any]) -> dict[str, Any]:
     if "retryAfter" in wire:
         wire["headers"] = {**wire.get("headers", {}), "Retry-After": str(wire.pop("retryAfter"))}
     return {"match": match, **wire}
+
+
+def deliver_all(account: str = DEFAULT_ACCOUNT, *, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Deliver all that is owed, now: as if the waits for a later try were over, and so were the account's holds.
+
+    For tests that recover from a fault. A pause that a person made stands. Raises AssertionError when something is
+    still owed after ten rounds, as it is while the fault lasts.
+    """
+    from bronto_orders.delivery import engine
+    from bronto_orders.models import AccountStatus, DbNow, Order
+
+    owed = Order.objects.using(using).owed().filter(account=account)
+    for _ in range(10):
+        open_gate = {"held_until": None, "held_reason": "", "breaker_state": AccountStatus.Breaker.CLOSED}
+        AccountStatus.objects.using(using).filter(pk=account).update(**open_gate, consecutive_failures=0)
+        owed.filter(lease_token=None).update(due_at=DbNow(), settle_until=None)
+        engine.deliver(account, using=using)
+        if not owed.exists():
+            return
+    raise AssertionError(f"{owed.count()} orders of the account {account!r} are still owed")
 
 
 @pytest.fixture

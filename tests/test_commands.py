@@ -41,6 +41,11 @@ class TestDeliver:
         assert run("bronto_deliver", "--account", "eu") == "eu: 1 accepted\n"
         assert run("bronto_deliver") == "default: 1 accepted\neu: nothing due\n"
 
+    def test_leaves_the_signals_of_its_caller_alone(self, bronto: FakeBronto) -> None:
+        before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+        run("bronto_deliver")
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
     def test_quiet(self, bronto: FakeBronto) -> None:
         assert run("bronto_deliver", verbosity=0) == ""
 

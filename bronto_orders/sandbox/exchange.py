@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from bronto_orders.sandbox.clock import Clock, wire_moment
-from bronto_orders.sandbox.faults import FaultBoard, Strike
+from bronto_orders.sandbox.faults import Fault, FaultBoard, Strike
 from bronto_orders.sandbox.journal import describe_call
 from bronto_orders.sandbox.messages import Answer, Request, attempt
 from bronto_orders.sandbox.refusals import GivenUp
@@ -31,31 +31,46 @@ class Exchange:
         Raises GivenUp for a call that was held back when the sandbox was reset; it leaves no record.
         """
         started_at, clock = self._clock.now(), time.perf_counter()
-        answer = attempt(handle) if strike is None else self._suffer(strike, lambda: attempt(handle))
-        call = {
-            "time": wire_moment(started_at),
-            "durationMs": round((time.perf_counter() - clock) * 1000, 3),
-            **describe_call(request, answer, is_token_call=is_token_call),
-            "fault": strike is not None,
-        }
-        try:
-            self._store.add_call(call)
-        except sqlite3.Error:
-            # What the call did is done, and its answer is the truth about it.
-            logger.exception("The call is missing in the request log")
-        return answer
 
-    def _suffer(self, strike: Strike, handle: Handle) -> Answer:
+        def record(answer: Answer) -> Answer:
+            call = {
+                "time": wire_moment(started_at),
+                "durationMs": round((time.perf_counter() - clock) * 1000, 3),
+                **describe_call(request, answer, is_token_call=is_token_call),
+                "fault": strike is not None,
+            }
+            try:
+                self._store.add_call(call)
+            except sqlite3.Error:
+                # What the call did is done, and its answer is the truth about it.
+                logger.exception("The call is missing in the request log")
+            return answer
+
+        if strike is None:
+            return record(attempt(handle))
+        return self._suffer(strike, lambda: attempt(handle), record)
+
+    def _suffer(self, strike: Strike, handle: Handle, record: Callable[[Answer], Answer]) -> Answer:
         fault = strike.fault
         answer = handle() if fault.apply == "after" else None
         if fault.revoke_tokens:
             self._revoke_tokens()
+        if fault.timeout:
+            # Recorded before the hold, which ends long after the client has gone.
+            record(_invent(fault))
         if not self._faults.sleep(strike.delay):
             raise GivenUp
+        if fault.timeout:
+            return _invent(fault)
         if fault.answers:
-            # A server other than the sandbox's own cannot be silent; 502 is what a proxy would make of it.
-            answer = Answer.error(fault.status or 502, fault.reason, fault.headers)
-        elif answer is None:
-            answer = handle()
+            return record(_invent(fault))
+        answer = answer or handle()
         answer.cut = fault.cut
-        return answer
+        return record(answer)
+
+
+def _invent(fault: Fault) -> Answer:
+    """A fault's own answer. A server other than the sandbox's cannot be silent; 502 is what a proxy would say."""
+    answer = Answer.error(fault.status or 502, fault.reason, fault.headers)
+    answer.cut = fault.cut
+    return answer

@@ -18,6 +18,8 @@ from bronto_orders.sandbox.cut import Cut
 from bronto_orders.sandbox.refusals import Malformed
 
 LONGEST_SECONDS: Final = 600
+#: For how long a call is held that is never answered: longer than any client waits.
+SILENCE_SECONDS: Final = 120
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _HEADER_VALUE = re.compile(r"[ -~]*")
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
@@ -94,7 +96,7 @@ class Fault:
     drop: bool = False
     #: The same, by a TCP reset.
     reset: bool = False
-    #: Never answer: hold the call until the client has lost patience, ten minutes at most.
+    #: Never answer: hold the call until the client has lost patience, two minutes at most.
     timeout: bool = False
     #: Send the head and half of the body, then close.
     truncate: bool = False
@@ -172,7 +174,7 @@ class Rule:
         delay = fault.latency + fault.jitter * self._random.random()
         if fault.fade and fault.seconds:
             delay *= max(0.0, 1 - age / fault.seconds)
-        return Strike(fault, LONGEST_SECONDS if fault.timeout else delay)
+        return Strike(fault, SILENCE_SECONDS if fault.timeout else delay)
 
     def describe(self) -> dict[str, Any]:
         """The rule and its tally."""

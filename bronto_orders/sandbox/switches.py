@@ -41,6 +41,8 @@ class Switch:
         """Return the value in its own type; Malformed tells what it may be instead."""
         if isinstance(self.default, tuple):
             return self._check_names(value)
+        if isinstance(value, bool):
+            value = str(value).lower()
         if self.choices:
             if value in self.choices:
                 return str(value)

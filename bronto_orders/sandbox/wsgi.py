@@ -74,6 +74,10 @@ def _decoded_path(environ: Environment) -> str:
 def _read_body(environ: Environment) -> bytes | None:
     """The body, None if it is over the limit. One that is shorter than announced is what came of it."""
     length = environ.get("CONTENT_LENGTH") or "0"
+    if "CONTENT_LENGTH" not in environ and environ.get("wsgi.input_terminated"):
+        # Other servers pass a chunked body on without a length, and end the stream where it ends.
+        chunked: bytes = environ["wsgi.input"].read(BODY_LIMIT + 1)
+        return chunked if len(chunked) <= BODY_LIMIT else None
     if not length.isascii() or not length.isdigit() or len(length) > 18 or int(length) > BODY_LIMIT:
         return None
     try:

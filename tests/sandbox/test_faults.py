@@ -325,6 +325,7 @@ def test_time_out_around_the_write(service: Service, apply, stored):
         service.call("POST", "/orders", json={"customerOrderId": "a"}, timeout=0.3)
 
     assert len(service.orders()) == stored
+    assert [(call["status"], call["fault"]) for call in service.requests()[-1:]] == [(None, True)]
     service.control("DELETE", "faults")
     assert len(service.orders()) == stored, "a call that timed out before it took effect never does"
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test bench lint types clean
+.PHONY: help demo demo-once test bench chaos lint types clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ test: .venv/.test ## Run every test that needs no server
 
 bench: .venv/.test ## Measure how fast the sandbox serves
 	@$(VENV_PYTHON) -m benchmarks.sandbox
+
+chaos: .venv/.test .venv/.services ## Break real services under load: make chaos N=2000 SEED=7 ON=redis-postgresql
+	@$(VENV_PYTHON) -m tests.chaos $(if $(N),--orders $(N)) $(if $(SEED),--seed $(SEED)) $(ON)
 
 lint: .venv/.lint ## Check style and the direction of imports
 	@$(VENV_PYTHON) -m ruff check

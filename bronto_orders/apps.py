@@ -12,7 +12,8 @@ class BrontoOrdersConfig(AppConfig):
 
     def ready(self) -> None:
         from bronto_orders import receivers
-        from bronto_orders.checks import check_settings
+        from bronto_orders.checks import check_celery, check_settings
 
         receivers.connect()
         checks.register(check_settings, checks.Tags.security)
+        checks.register(check_celery)

@@ -1,7 +1,7 @@
 """System checks: what ``manage.py check`` says about the BRONTO_ORDERS setting and the project around the app.
 
 Numbers are never used twice. E001-E002: shape of the dict; E011-E051: the type of one option each (the numbers stand
-beside the options in ``conf.py``); E061-W067: what the values mean.
+beside the options in ``conf.py``); E061-W067: what the values mean; W068-W069: Celery.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
+from celery import Celery, current_app
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
@@ -19,6 +20,21 @@ from bronto_orders import conf
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MAX_ACCOUNT_NAME = 64
+
+SWEEP = "bronto_orders.sweep"
+#: The longest time-out, in seconds, with which a broker that says nothing is noticed soon enough.
+LONGEST_TIMEOUT = 3
+AMQP = {"amqp", "amqps", "pyamqp"}
+_ANY_BROKER = {"max_retries": 0}
+_REDIS = {**_ANY_BROKER, "socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+_AMQP = {**_ANY_BROKER, "confirm_publish": True, "read_timeout": 1, "write_timeout": 1}
+#: What a broker's transport is to be told, by the scheme of the broker's URL.
+TRANSPORT_OPTIONS: dict[str, Mapping[str, float]] = {
+    **dict.fromkeys({"redis", "rediss", "sentinel"}, _REDIS),
+    **dict.fromkeys(AMQP, _AMQP),
+    "filesystem": {},
+    "memory": {},
+}
 
 
 def check_settings(*, app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -157,3 +173,87 @@ def _lease_problems(
             hint="A worker that takes over an update must be sure that the earlier one can no longer land.",
             check=65,
         )
+
+
+def check_celery(*, app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that a broker in trouble holds up no save for long, and that what no message tells of is looked for."""
+    try:
+        return [_message(problem) for problem in celery_problems(current_app)]
+    except Exception:  # settings that Celery does not take, of which it tells when it is started
+        return []
+
+
+def celery_problems(app: Celery) -> Iterator[conf.Problem]:
+    """Yield what the project's Celery lacks; nothing where there is no broker, or none that others can reach."""
+    schemes = set() if app.conf.task_always_eager else _broker_schemes(app.conf.broker_write_url)
+    if schemes - {"memory"}:
+        yield from _broker_problems(app, schemes)
+        yield from _sweep_problems(app)
+
+
+def _broker_schemes(url: str | Sequence[str] | None) -> set[str]:
+    urls = url.split(";") if isinstance(url, str) else url or []
+    # As kombu reads them: "sqla+postgresql://…" is for its transport "sqla", an address without scheme is RabbitMQ's.
+    return {one.partition("://")[0].partition("+")[0].lower() if "://" in one else "amqp" for one in urls}
+
+
+def _broker_problems(app: Celery, schemes: set[str]) -> Iterator[conf.Problem]:
+    wanted: dict[str, float] = {}
+    for scheme in sorted(schemes):
+        wanted |= TRANSPORT_OPTIONS.get(scheme, _ANY_BROKER)
+    given = app.conf.broker_transport_options or {}
+    options = {name: value for name, value in wanted.items() if not _prompt(given.get(name), value)}
+    others: dict[str, float] = {}
+    if wanted and app.conf.task_publish_retry:
+        others["TASK_PUBLISH_RETRY"] = False
+    if schemes & AMQP and not _prompt(app.conf.broker_connection_timeout, 1):
+        others["BROKER_CONNECTION_TIMEOUT"] = 1
+    if not options and not others:
+        return
+    prefix = _prefix(app)
+    names = [f"{prefix}_{name}" for name in others]
+    lines = [f"{prefix}_{name} = {value}" for name, value in others.items()]
+    if options:
+        name = f"{prefix}_BROKER_TRANSPORT_OPTIONS"
+        names += [f"{name}[{option!r}]" for option in options]
+        shown = ", ".join(f'"{option}": {value}' for option, value in options.items())
+        lines.append(f"{name} {'|=' if given else '='} {{{shown}}}")
+    yield conf.Problem(
+        path=", ".join(names),
+        message="should be as below, or a broker in trouble holds up whoever sends it a message, perhaps for ever.",
+        hint="\n".join(["In the Django settings:", *lines]),
+        check=68,
+        certain=False,
+    )
+
+
+def _prefix(app: Celery) -> str:
+    return getattr(app, "namespace", None) or "CELERY"
+
+
+def _prompt(given: object, wanted: object) -> bool:
+    """Whether the value serves as well as the one that is wanted: the same switch, or a time-out that is short."""
+    if wanted is True:
+        return bool(given)
+    if not isinstance(given, int | float) or isinstance(given, bool):
+        return False
+    return 0 < given <= LONGEST_TIMEOUT if wanted else given == 0
+
+
+def _sweep_problems(app: Celery) -> Iterator[conf.Problem]:
+    if apps.is_installed("django_celery_beat") or not str(app.conf.beat_scheduler).startswith("celery.beat"):
+        # Schedules that are kept in a database are not looked into.
+        return
+    schedule = app.conf.beat_schedule or {}
+    if SWEEP in {entry.get("task") for entry in schedule.values()}:
+        return
+    name = f"{_prefix(app)}_BEAT_SCHEDULE"
+    entry = f'"bronto-orders-sweep": {{"task": "{SWEEP}", "schedule": 10.0, "options": {{"expires": 10}}}}'
+    yield conf.Problem(
+        path=name,
+        message=f"has no {SWEEP}, which finds orders whose message was lost or whose time to be tried again has come.",
+        hint=f"In the Django settings:\n{name} {'|=' if schedule else '='} {{{entry}}}\n"
+        'If something else does it, such as "manage.py bronto_deliver --loop", silence bronto_orders.W069.',
+        check=69,
+        certain=False,
+    )

@@ -76,6 +76,10 @@ def _hook(value: object) -> str | None:
     return None if value is None or callable(value) or isinstance(value, str) else "None, a callable or its dotted path"
 
 
+def _name(value: object) -> str | None:
+    return None if value is None or (isinstance(value, str) and value) else "None or a name"
+
+
 def _database(value: object) -> str | None:
     return None if value is None or isinstance(value, str | PathLike) else "None or the path of an SQLite file"
 
@@ -146,6 +150,7 @@ class DeliverySettings:
     backoff_base: float = option(2, _seconds(0.01, 3600), 36)
     backoff_cap: float = option(300, _seconds(0.01, 86400), 37)
     max_attempts: int = option(8, _integer(1, 100), 38)
+    environment: str | None = option(None, _name, 39)
 
 
 @dataclass(frozen=True, kw_only=True)

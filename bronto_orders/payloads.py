@@ -234,7 +234,8 @@ ITEM_FIELDS: tuple[WireField, ...] = (
 _NAMES_BY_SENDING = {rule: frozenset(field.name for field in FIELDS if field.sending is rule) for rule in Sending}
 TRACKING_NAMES = _NAMES_BY_SENDING[Sending.TRACKING]
 #: What Bronto may have filled in by itself is not cleared because the shop does not mention it.
-_SHOPS_OWN_NAMES = _NAMES_BY_SENDING[Sending.ALWAYS] - {"contactId", "messageId", "deliveryId"}
+_FILLED_BY_BRONTO = frozenset({"contactId", "messageId", "deliveryId"})
+_SHOPS_OWN_NAMES = _NAMES_BY_SENDING[Sending.ALWAYS] - _FILLED_BY_BRONTO
 
 
 def build_document(order: Order, items: Iterable[LineItem], *, now: datetime) -> Document:
@@ -308,6 +309,15 @@ def update_body(
 def acknowledged(body: Document, last_sent: Mapping[str, Any] | None) -> Document:
     """Return what Bronto has of the shop's once it has accepted ``body`` on top of ``last_sent``."""
     return {name: value for name, value in {**(last_sent or {}), **body}.items() if value is not None}
+
+
+def perhaps_acknowledged(body: Document, last_sent: Mapping[str, Any] | None) -> Document:
+    """Return ``last_sent`` with what a request without an answer may have filled in, of the fields Bronto also fills.
+
+    An update that follows clears all other empty fields anyway; these only if the shop is known to have sent them.
+    """
+    filled = {name: body[name] for name in _FILLED_BY_BRONTO & body.keys() if body[name] is not None}
+    return {**filled, **(last_sent or {})}
 
 
 def fingerprint(document: Document, account: str) -> str:

@@ -22,6 +22,11 @@ order_rejected = Signal()
 #: An order was not sent, for a reason that is not an error of Bronto's. Arguments: as above, and ``reason``.
 order_skipped = Signal()
 
+#: A request was made and its result is committed, whatever it was: the place for metrics. Sender: ``SyncAttempt``.
+#: Arguments: ``order_id``, ``account``, ``operation`` (``add``, ``update``), ``outcome`` (of ``SyncAttempt.Outcome``),
+#: ``http_status`` (None without an answer), ``seconds`` (that the request took), ``trigger``, ``using``.
+push_attempted = Signal()
+
 #: Sending for an account stopped. Arguments: ``account``, ``reason`` (machine code), ``using``.
 account_held = Signal()
 

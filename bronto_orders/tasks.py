@@ -1,9 +1,27 @@
 from __future__ import annotations
 
+import mmap
+from typing import Any
+
 from celery import shared_task
+from celery.signals import worker_shutting_down
 from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.delivery import engine
+
+#: One byte that a worker's main process shares with the pool processes that it forks: set once it is told to end.
+_ending = mmap.mmap(-1, 1)
+
+
+@worker_shutting_down.connect
+def note_shutdown(**kwargs: Any) -> None:
+    """Have running deliveries hand back what they have not sent, so that a warm shutdown is a matter of seconds."""
+    _ending[0] = 1
+
+
+def is_ending() -> bool:
+    """Whether this worker has been told to end."""
+    return _ending[0] == 1
 
 
 @shared_task(name="bronto_orders.deliver", ignore_result=True, acks_late=False)
@@ -11,7 +29,9 @@ def deliver(
     account: str = "default", pks: list[int] | None = None, trigger: str = "signal", using: str = DEFAULT_DB_ALIAS
 ) -> None:
     """Deliver the account's due orders, or those of ``pks`` that are due."""
-    engine.deliver(account, pks=pks, trigger=trigger, using=using, budget_seconds=engine.TASK_SECONDS)
+    engine.deliver(
+        account, pks=pks, trigger=trigger, using=using, budget_seconds=engine.TASK_SECONDS, stopping=is_ending
+    )
 
 
 @shared_task(name="bronto_orders.sweep", ignore_result=True, acks_late=False)
@@ -21,6 +41,6 @@ def sweep(using: str = DEFAULT_DB_ALIAS) -> None:
 
 
 @shared_task(name="bronto_orders.prune", ignore_result=True, acks_late=False)
-def prune(days: int = 90, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Delete attempts that are older than ``days``."""
-    engine.prune(days=days, using=using)
+def prune(days: int = 90, per_order: int = 100, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Delete attempts that are older than ``days``, and all but the newest ``per_order`` of each order."""
+    engine.prune(days=days, per_order=per_order, using=using)

@@ -68,6 +68,7 @@ def transport_options(url: str, folder: Path) -> dict[str, Any]:
             # kombu lists the folder before anything is put into it.
             messages.mkdir(parents=True, exist_ok=True)
             return {
+                "max_retries": 0,
                 "data_folder_in": str(messages),
                 "data_folder_out": str(messages),
                 "control_folder": str(folder / "tables"),

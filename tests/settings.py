@@ -38,7 +38,11 @@ SERVERS: dict[str, dict[str, Any]] = {
         "OPTIONS": {"charset": "utf8mb4"},
     },
 }
-DATABASES = {"default": SERVERS[os.environ.get("BRONTO_TEST_DATABASE", "sqlite")]}
+DATABASES = {
+    "default": SERVERS[os.environ.get("BRONTO_TEST_DATABASE", "sqlite")],
+    # A second one, for what is written with ``using``; made from the models, which is quicker than by migrations.
+    "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "TEST": {"MIGRATE": False}},
+}
 if name := os.environ.get("BRONTO_TEST_DATABASE_NAME"):
     DATABASES["default"]["NAME"] = name
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import celery
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import CheckMessage, run_checks
 from django.test import override_settings
 
-from bronto_orders import conf
-from bronto_orders.checks import check_settings
+from bronto_orders import checks, conf
+from bronto_orders.checks import check_celery, check_settings
 
 GOOD = {"CLIENT_ID": "id", "CLIENT_SECRET": "secret"}
 
@@ -31,7 +34,7 @@ def test_good_settings_pass() -> None:
     assert ids(account()) == []
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(databases="__all__")
 def test_runs_with_manage_check() -> None:
     with override_settings(BRONTO_ORDERS={"ACCOUNTS": []}):
         assert "bronto_orders.E001" in [message.id for message in run_checks()]
@@ -63,6 +66,7 @@ WRONG_IN_SECTIONS = {
         "BACKOFF_BASE": (36, [0, None]),
         "BACKOFF_CAP": (37, [0, "x"]),
         "MAX_ATTEMPTS": (38, [0, 1.5]),
+        "ENVIRONMENT": (39, ["", 5, True]),
     },
     "TRACKING": {
         "CONSENT": (41, [True, 1]),
@@ -182,4 +186,166 @@ def test_all_numbers_are_documented() -> None:
     ]
     for number in [1, 2, *numbers, 61, 62, 63, 64, 65, 66]:
         assert f"E{number:03}" in documented
-    assert "W067" in documented
+    for number in (67, 68, 69):
+        assert f"W{number:03}" in documented
+
+
+SWEEP = {"sweep": {"task": "bronto_orders.sweep", "schedule": 10.0}}
+PROMPT: dict[str, dict[str, Any]] = {
+    "redis": {
+        "TASK_PUBLISH_RETRY": False,
+        "BROKER_TRANSPORT_OPTIONS": {"max_retries": 0, "socket_timeout": 0.5, "socket_connect_timeout": 0.5},
+    },
+    "amqp": {
+        "TASK_PUBLISH_RETRY": False,
+        "BROKER_CONNECTION_TIMEOUT": 1,
+        "BROKER_TRANSPORT_OPTIONS": {
+            "max_retries": 0,
+            "confirm_publish": True,
+            "read_timeout": 1,
+            "write_timeout": 1,
+        },
+    },
+    "sqs": {"TASK_PUBLISH_RETRY": False, "BROKER_TRANSPORT_OPTIONS": {"max_retries": 0}},
+    "filesystem": {},
+    "memory": {},
+}
+URLS = {
+    "redis://:s3cret@broker/0": "redis",
+    "rediss://broker": "redis",
+    "redis+socket:///run/redis.sock": "redis",
+    "sentinel://one;sentinel://two": "redis",
+    "amqp://shop:s3cret@broker//": "amqp",
+    "pyamqp://broker": "amqp",
+    "broker": "amqp",
+    "sqs://key:s3cret@": "sqs",
+    "sqla+postgresql://shop:s3cret@broker/db": "sqs",
+    "demo://": "sqs",
+    "filesystem://": "filesystem",
+    "memory://": "memory",
+}
+
+
+class TestCelery:
+    @pytest.fixture(autouse=True)
+    def no_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("CELERY_BROKER_URL", "CELERY_BROKER_WRITE_URL", "CELERY_BROKER_READ_URL"):
+            monkeypatch.delenv(name, raising=False)
+
+    def check(self, namespace: str = "CELERY", **options: Any) -> list[CheckMessage]:
+        """Return what the check says to a project with these settings of Celery."""
+        app = celery.Celery("shop", set_as_current=False)
+        app.config_from_object("django.conf:settings", namespace=namespace)
+        settings = override_settings(**{f"{namespace}_{name}": value for name, value in options.items()})
+        with settings, mock.patch.object(checks, "current_app", app):
+            return check_celery(app_configs=None)
+
+    def ids(self, **options: Any) -> list[str]:
+        return [str(message.id).removeprefix("bronto_orders.") for message in self.check(**options)]
+
+    def test_complete_settings_pass(self) -> None:
+        for url, kind in URLS.items():
+            assert self.ids(BROKER_URL=url, BEAT_SCHEDULE=SWEEP, **PROMPT[kind]) == [], url
+
+    @pytest.mark.parametrize("url", URLS)
+    def test_what_is_said_to_paste_is_all_that_it_takes(self, url: str) -> None:
+        found = self.check(BROKER_URL=url)
+        kind = URLS[url]
+        expected = {"memory": [], "filesystem": ["W069"]}.get(kind, ["W068", "W069"])
+        assert [str(message.id).removeprefix("bronto_orders.") for message in found] == expected
+        pasted: dict[str, Any] = {}
+        for message in found:
+            lines = [line for line in str(message.hint).splitlines() if line.startswith("CELERY_")]
+            assert lines
+            exec("\n".join(lines), pasted)
+        given = {name.removeprefix("CELERY_"): value for name, value in pasted.items() if name.startswith("CELERY_")}
+        assert {name: value for name, value in given.items() if name != "BEAT_SCHEDULE"} == PROMPT[kind]
+        assert self.ids(BROKER_URL=url, **given) == []
+        assert "s3cret" not in str(found)
+
+    def test_one_warning_names_each_that_is_missing(self) -> None:
+        options = PROMPT["redis"]["BROKER_TRANSPORT_OPTIONS"]
+        (message,) = self.check(
+            BROKER_URL="redis://", BEAT_SCHEDULE=SWEEP, BROKER_TRANSPORT_OPTIONS={**options, "socket_timeout": 60}
+        )
+        assert message.msg.startswith("CELERY_TASK_PUBLISH_RETRY, CELERY_BROKER_TRANSPORT_OPTIONS['socket_timeout'] ")
+        assert str(message.hint).splitlines()[1:] == [
+            "CELERY_TASK_PUBLISH_RETRY = False",
+            'CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 0.5}',
+        ]
+
+    @pytest.mark.parametrize("kind", ["redis", "amqp"])
+    def test_each_is_needed(self, kind: str) -> None:
+        complete = {"BROKER_URL": f"{kind}://", "BEAT_SCHEDULE": SWEEP, **PROMPT[kind]}
+        for name in PROMPT[kind]:
+            assert self.ids(**{key: value for key, value in complete.items() if key != name}) == ["W068"], name
+        options = PROMPT[kind]["BROKER_TRANSPORT_OPTIONS"]
+        for name in options:
+            for value in (None, 30, "0.5"):
+                unsafe = {**options, name: value}
+                if name == "confirm_publish" and value:
+                    continue
+                assert self.ids(**{**complete, "BROKER_TRANSPORT_OPTIONS": unsafe}) == ["W068"], unsafe
+
+    def test_other_short_times_will_do(self) -> None:
+        options = {"max_retries": 0, "socket_timeout": 2, "socket_connect_timeout": 0.1, "visibility_timeout": 60}
+        given = {**PROMPT["redis"], "BROKER_TRANSPORT_OPTIONS": options}
+        assert self.ids(BROKER_URL="redis://", BEAT_SCHEDULE=SWEEP, **given) == []
+
+    def test_the_broker_that_is_written_to_counts(self) -> None:
+        urls = {"BROKER_URL": "memory://", "BROKER_WRITE_URL": "redis://"}
+        assert self.ids(**urls, BEAT_SCHEDULE=SWEEP) == ["W068"]
+
+    def test_several_brokers_need_what_each_needs(self) -> None:
+        (message,) = self.check(BROKER_URL=["redis://", "amqp://"], BEAT_SCHEDULE=SWEEP)
+        assert all(name in message.msg for name in ("socket_timeout", "read_timeout", "CONNECTION_TIMEOUT"))
+
+    def test_nothing_is_asked_of_a_project_without_a_broker(self) -> None:
+        assert self.check() == []
+        assert self.check(BROKER_URL="redis://", TASK_ALWAYS_EAGER=True) == []
+
+    def test_another_namespace(self) -> None:
+        for message in self.check("QUEUE", BROKER_URL="redis://"):
+            assert "QUEUE_" in message.msg
+            assert "CELERY_" not in f"{message.msg} {message.hint}"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"BEAT_SCHEDULE": {"mine": {"task": "bronto_orders.sweep", "schedule": 1.0}}},
+            {"BEAT_SCHEDULER": "django_celery_beat.schedulers:DatabaseScheduler"},
+        ],
+        ids=str,
+    )
+    def test_somebody_sweeps(self, options: dict[str, Any]) -> None:
+        assert self.ids(BROKER_URL="filesystem://", **options) == []
+
+    def test_a_schedule_that_others_use_is_kept(self) -> None:
+        (message,) = self.check(
+            BROKER_URL="filesystem://", BEAT_SCHEDULE={"mail": {"task": "shop.mail", "schedule": 60.0}}
+        )
+        assert message.id == "bronto_orders.W069"
+        assert "CELERY_BEAT_SCHEDULE |= {" in str(message.hint)
+
+    def test_a_scheduler_given_on_the_command_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(checks.apps, "is_installed", lambda name: name == "django_celery_beat")
+        assert self.ids(BROKER_URL="filesystem://") == []
+
+    @pytest.mark.parametrize("options", [{"BROKER_TRANSPORT_OPTIONS": 5}, {"BEAT_SCHEDULE": [5]}, {"BROKER_URL": 5}])
+    def test_wrong_settings_are_celerys_to_report(self, options: dict[str, Any]) -> None:
+        assert self.ids(**{"BROKER_URL": "redis://", **options}) == []
+
+    @pytest.mark.django_db(databases="__all__")
+    def test_runs_with_manage_check(self) -> None:
+        app = celery.Celery("shop", broker="redis://", set_as_current=False)
+        with mock.patch.object(checks, "current_app", app):
+            assert {"bronto_orders.W068", "bronto_orders.W069"} <= {message.id for message in run_checks()}
+
+    def test_the_settings_of_the_readme_pass(self) -> None:
+        readme = (Path(__file__).parents[1] / "README.md").read_text()
+        (snippet,) = re.findall(r"```python\n(# settings\.py\n.*?)```", readme, re.DOTALL)
+        given: dict[str, Any] = {}
+        exec(snippet, given)
+        assert ids(given["BRONTO_ORDERS"]) == []
+        options = {name.removeprefix("CELERY_"): value for name, value in given.items() if name.startswith("CELERY_")}
+        assert self.ids(BROKER_URL="redis://", **options) == []

@@ -62,6 +62,7 @@ class TestSections:
         assert (delivery.enabled, delivery.batch_size, delivery.max_attempts) == (True, 100, 8)
         assert (delivery.add_lease_seconds, delivery.update_lease_seconds, delivery.settle_seconds) == (30, 100, 75)
         assert (delivery.backoff_base, delivery.backoff_cap) == (2, 300)
+        assert delivery.environment is None
         assert (tracking.consent_hook, tracking.client_ip_hook, tracking.persist, tracking.respect_gpc) == (
             None,
             None,

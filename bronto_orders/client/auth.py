@@ -41,6 +41,8 @@ _COPY_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 5.0
 # A new token that is refused before it was ever accepted will not get better by renewing it: a scope is lacking.
 _NEW_SECONDS: Final = 30.0
+# Of a refused request: with what another process got, and with what this one gets after that.
+_REPEATS: Final = 2
 _HEADERS: Final = {
     "User-Agent": f"bronto-orders/{__version__}",
     "Accept": "application/json",
@@ -133,21 +135,27 @@ class ClientCredentials(AuthBase):
         return text
 
     def _answered(self, held: _Held, response: requests.Response, **send_options: Any) -> requests.Response:
-        """Repeat a request once if its token was refused and a newer one can be had."""
-        if response.status_code not in TOKEN_REFUSALS:
-            held.accepted = True
-            return response
-        if held.own and not held.accepted and time.monotonic() - held.asked_at < _NEW_SECONDS:
-            return response
-        # The connection goes back to the pool first: the token request may need it.
-        read_refusal(response)
-        response.close()
-        renewed = self._current(held)
-        request = response.request.copy()
-        request.headers["Authorization"] = renewed.header
-        repeated: requests.Response = response.connection.send(request, **send_options)
-        renewed.accepted = renewed.accepted or repeated.status_code not in TOKEN_REFUSALS
-        return repeated
+        """Repeat a request whose token was refused with a newer one: one that another process got, or a new one.
+
+        What another process got may have been revoked as well, so that only the refusal of a token that is new itself
+        says that the account may not do this.
+        """
+        for _ in range(_REPEATS):
+            if response.status_code not in TOKEN_REFUSALS or self._is_new(held):
+                break
+            # The connection goes back to the pool first: the token request may need it.
+            read_refusal(response)
+            response.close()
+            held = self._current(held)
+            request = response.request.copy()
+            request.headers["Authorization"] = held.header
+            response = response.connection.send(request, **send_options)
+        held.accepted = held.accepted or response.status_code not in TOKEN_REFUSALS
+        return response
+
+    @staticmethod
+    def _is_new(held: _Held) -> bool:
+        return held.own and not held.accepted and time.monotonic() - held.asked_at < _NEW_SECONDS
 
     def _current(self, refused: _Held | None) -> _Held:
         """Return a token to use; if one was refused, a newer one than that."""

@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import Collection
 from contextlib import nullcontext
+from enum import Enum
 from typing import Any
 
 from django.db import connections, models, transaction
@@ -23,6 +24,13 @@ from bronto_orders.models.querysets import OrderQuerySet
 
 logger = logging.getLogger(__name__)
 
+#: Workers that died in a row while they held an order, after which it is only claimed alone.
+SUSPECT_CRASHES = 3
+#: The same, after which it is given up.
+MAX_CRASHES = 6
+
+#: Orders under which that many workers have died; the last death is counted by the claim that finds the lease run out.
+SUSPECT = Q(crashes__gte=SUSPECT_CRASHES) | Q(crashes=SUSPECT_CRASHES - 1, lease_token__isnull=False)
 #: The order has changed since it was claimed.
 MOVED_ON = Q(revision__gt=F("lease_revision"))
 
@@ -37,16 +45,49 @@ def gate_closed(account: str) -> Exists:
     return Exists(AccountStatus.objects.filter(shut(), account=account))
 
 
+class Turn(Enum):
+    """Which due orders a claim takes."""
+
+    #: Live orders before bulk ones, the oldest first.
+    ANY = "any"
+    LIVE = "live"
+    BULK = "bulk"
+    #: One order under which workers have died, and none while another such order is held anywhere: alone, so that it
+    #: takes no others with it. The longest due, so that one that kills again is behind the others.
+    SUSPECT = "suspect"
+
+    @property
+    def bulk(self) -> list[bool]:
+        """The orders' ``bulk``; both are named, or MariaDB, which has no partial index, reads all that are not owed."""
+        return {Turn.LIVE: [False], Turn.BULK: [True]}.get(self, [False, True])
+
+
 def claim(
-    account: str, limit: int, settings: DeliverySettings, *, using: str, pks: Collection[int] | None = None
+    account: str,
+    limit: int,
+    settings: DeliverySettings,
+    *,
+    using: str,
+    pks: Collection[int] | None = None,
+    turn: Turn = Turn.ANY,
+    probing: bool = False,
 ) -> list[Order]:
-    """Take up to ``limit`` due orders of the account, oldest first, and return them as they are *after* the claim.
+    """Take up to ``limit`` due orders of the account and return them as they are *after* the claim.
 
     Reading after the claim makes sure that what is sent is never older than ``lease_revision``. A row whose lease has
-    run out may have been sent by a holder that died, so that an add of it is of unknown fate.
+    run out may have been sent by a holder that died, so that an add of it is of unknown fate. ``probing`` claims in
+    spite of the hold, for who has taken the right to (``Gate.claim_limit``).
     """
     orders = Order.objects.using(using)
-    candidates = orders.due().filter(~gate_closed(account), account=account).order_by("due_at")
+    candidates = orders.due().filter(account=account, bulk__in=turn.bulk)
+    if not probing:
+        candidates = candidates.filter(~gate_closed(account))
+    if turn is Turn.SUSPECT:
+        leased = orders.filter(account=account, bulk__in=turn.bulk, due_at__gt=DbNow(), lease_token__isnull=False)
+        others = Exists(leased.filter(crashes__gte=SUSPECT_CRASHES))
+        candidates, limit = candidates.filter(SUSPECT, ~others).order_by("due_at"), 1
+    else:
+        candidates = candidates.filter(~SUSPECT).order_by("bulk", "due_at")
     if pks is not None:
         candidates = candidates.filter(pk__in=pks)
     token = uuid.uuid4()
@@ -97,6 +138,11 @@ def _lease(token: uuid.UUID, settings: DeliverySettings) -> dict[str, Any]:
             default=F("last_sent_hash"),
             output_field=models.CharField(),
         ),
+        "crashes": Case(
+            When(lease_token__isnull=False, then=F("crashes") + 1),
+            default=F("crashes"),
+            output_field=models.IntegerField(),
+        ),
         "attempts": F("attempts") + 1,
         "sync_state": SyncState.SENDING,
         "lease_revision": F("revision"),
@@ -125,13 +171,14 @@ def at_rest(state: SyncState, reason: str = "", message: str = "") -> dict[str, 
         "due_at": Case(When(MOVED_ON, then=DbNow()), default=None, output_field=models.DateTimeField()),
         "attempts": 0,
         "flips": 0,
+        "crashes": 0,
         **_NO_LEASE,
     }
 
 
 def waiting(delay: float) -> dict[str, Any]:
     """Assign another try, ``delay`` seconds from now."""
-    return {"sync_state": SyncState.PENDING, "due_at": DbNow(delay), **_NO_LEASE}
+    return {"sync_state": SyncState.PENDING, "due_at": DbNow(delay), "crashes": 0, **_NO_LEASE}
 
 
 def lock(orders: Collection[Order], *, using: str) -> tuple[set[Any], set[Any]]:
@@ -155,7 +202,7 @@ def hand_back(orders: Collection[Order], *, using: str) -> None:
         by_token.setdefault(order.lease_token, []).append(order.pk)
     for token, pks in by_token.items():
         rows = Order.objects.using(using).filter(pk__in=sorted(pks), lease_token=token)
-        rows.update(attempts=F("attempts") - 1, **waiting(0))
+        rows.update(**{**waiting(0), "attempts": F("attempts") - 1, "crashes": F("crashes")})
 
 
 def repair(order: Order, *, settle_seconds: float, using: str) -> bool:

@@ -7,6 +7,7 @@ some are in flight, others are claimed and results are recorded in batches, with
 from __future__ import annotations
 
 import logging
+import math
 import time
 import traceback
 from collections.abc import Callable, Collection
@@ -17,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from bronto_orders import wire
@@ -24,10 +26,10 @@ from bronto_orders.conf import GUARD_SECONDS, AccountSettings, DeliverySettings,
 from bronto_orders.delivery import claims, hints, records
 from bronto_orders.delivery.clients import client_for
 from bronto_orders.delivery.gate import Gate
-from bronto_orders.delivery.pace import Pace
+from bronto_orders.delivery.pace import Allowance, Pace
 from bronto_orders.delivery.policy import Operation
 from bronto_orders.delivery.pushes import next_push
-from bronto_orders.delivery.sending import Job, Result, send
+from bronto_orders.delivery.sending import Job, Result, log_ids, send
 from bronto_orders.models import Order, SyncAttempt
 from bronto_orders.payloads import InvalidOrderError, build_document
 
@@ -39,6 +41,10 @@ TASK_SECONDS = 50.0
 #: Results are recorded when there are this many, or when the oldest has waited this many seconds.
 FLUSH_RESULTS = 50
 FLUSH_SECONDS = 0.1
+#: Every so many claims bulk orders have their turn, however many live ones are due.
+BULK_TURN = 5
+#: Seconds that orders under which workers have died may take at the end of a run, if its budget leaves less.
+SUSPECT_SECONDS = 10.0
 #: Seconds between looks for new due orders while earlier ones are in flight.
 POLL_SECONDS = 0.25
 #: How long a result waits for a row that the shop's own transaction has locked, in seconds after its latest start.
@@ -73,32 +79,48 @@ def deliver(
 ) -> Report:
     """Deliver the account's due orders (or those of ``pks`` that are due) until none is left.
 
-    ``trigger`` says for the record who asked. After ``budget_seconds``, or once ``stopping()`` is true, no more are
-    claimed; those in flight are finished. Raises BrontoConfigurationError when the account is not configured properly.
+    ``trigger`` says for the record who asked. After ``budget_seconds`` no more are claimed. Once ``stopping()`` is true
+    what has not been sent is handed back, too, and only the requests in flight are waited for. Raises
+    BrontoConfigurationError when the account is not configured properly.
     """
     delivery = bronto_settings.delivery
     if not delivery.enabled:
         return Report()
-    run = _Run(bronto_settings.account(account), delivery, pks=pks, trigger=trigger, using=using)
-    ends_at = None if budget_seconds is None else time.monotonic() + budget_seconds
-    return run.run(lambda: stopping() or (ends_at is not None and time.monotonic() > ends_at))
+    run = _Run(bronto_settings.account(account), delivery, pks=pks, trigger=trigger, using=using, stopping=stopping)
+    return run.run(math.inf if budget_seconds is None else time.monotonic() + budget_seconds)
 
 
 def sweep(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
     """Wake workers for each configured account that has due orders. Returns these accounts."""
-    due = set(Order.objects.using(using).due().order_by().values_list("account", flat=True).distinct())
-    accounts = sorted(due.intersection(bronto_settings.account_names))
+    due = Order.objects.using(using).due().filter(account__in=bronto_settings.account_names, bulk__in=[False, True])
+    accounts = sorted(due.order_by().values_list("account", flat=True).distinct())
     if accounts:
         hints.wake(set(accounts), using=using, trigger="sweep")
     return accounts
 
 
-def prune(*, days: int, using: str = DEFAULT_DB_ALIAS, batch_size: int = 1000) -> int:
-    """Delete attempts that are older than ``days``, in batches. Returns how many were deleted."""
-    old = SyncAttempt.objects.using(using).filter(started_at__lt=timezone.now() - timedelta(days=days))
+def prune(*, days: int, per_order: int = 100, using: str = DEFAULT_DB_ALIAS, batch_size: int = 1000) -> int:
+    """Delete attempts that are older than ``days``, and all but the newest ``per_order`` of each order, in batches.
+
+    Returns how many were deleted.
+    """
+    attempts = SyncAttempt.objects.using(using).order_by("-pk")
+    deleted = _delete(attempts.filter(started_at__lt=timezone.now() - timedelta(days=days)), batch_size)
+    counts = attempts.order_by().values("order").annotate(count=Count("pk")).filter(count__gt=per_order)
+    for order in list(counts.values_list("order", flat=True)):
+        of_order = attempts.filter(order=order)
+        # By key, not by number: another prune may be at work.
+        newest_of_rest = of_order.values_list("pk", flat=True)[per_order : per_order + 1]
+        for pk in newest_of_rest:
+            deleted += _delete(of_order.filter(pk__lte=pk), batch_size)
+    return deleted
+
+
+def _delete(attempts: QuerySet[SyncAttempt], batch_size: int) -> int:
+    """Delete attempts in batches. Returns how many there were."""
     deleted = 0
-    while pks := list(old.order_by("pk").values_list("pk", flat=True)[:batch_size]):
-        deleted += SyncAttempt.objects.using(using).filter(pk__in=pks).delete()[0]
+    while pks := list(attempts.values_list("pk", flat=True)[:batch_size]):
+        deleted += SyncAttempt.objects.using(attempts.db).filter(pk__in=pks).delete()[0]
     return deleted
 
 
@@ -111,12 +133,14 @@ class _Run:
         pks: Collection[int] | None,
         trigger: str,
         using: str,
+        stopping: Callable[[], bool],
     ) -> None:
         self.account = account
         self.delivery = delivery
         self.pks = pks
         self.trigger = trigger
         self.using = using
+        self.stopping = stopping
         self.report = Report()
         self.client = client_for(account)
         self.pace = Pace(account)
@@ -127,60 +151,120 @@ class _Run:
         self.capacity = account.concurrency + (account.concurrency + 1) // 2
         self.more_due = True
         self.looked_at = float("-inf")
+        self.claims = 0
 
-    def run(self, stopping: Callable[[], bool]) -> Report:
-        self.gate = self._with_database(lambda: Gate(self.account.name, using=self.using))
+    def run(self, ends_at: float) -> Report:
+        self.gate = self._with_database(lambda: Gate(self.account, using=self.using))
         with ThreadPoolExecutor(self.account.concurrency, thread_name_prefix="bronto-orders") as pool:
-            while True:
-                claimed = 0 if stopping() or self.gate.held else self._refill(pool)
-                if self.in_flight:
-                    self._record(self._collect())
-                elif not claimed:
-                    break
+            self._drain(lambda: self._refill(pool), ends_at)
+            if self._drain(lambda: self._try_suspect(pool), max(ends_at, time.monotonic() + SUSPECT_SECONDS)):
+                self._drain(lambda: self._refill(pool), ends_at)
+        self._with_database(self.gate.end_probe)
         if self.more_due and not self.gate.held:
             hints.wake({self.account.name}, using=self.using, trigger=self.trigger)
         return self.report
 
-    def _refill(self, pool: ThreadPoolExecutor) -> int:
+    def _drain(self, refill: Callable[[], bool], ends_at: float) -> bool:
+        """Claim and record in turns until there is nothing to claim, or nothing may be, and nothing is in flight.
+
+        Returns whether anything was sent.
+        """
+        sent = False
+        while True:
+            go_on = not self._halted() and time.monotonic() <= ends_at and refill()
+            if self.in_flight:
+                sent = True
+                self._record(self._collect())
+            elif not go_on:
+                return sent
+
+    def _halted(self) -> bool:
+        return self.stopping() or self.gate.held
+
+    def _try_suspect(self, pool: ThreadPoolExecutor) -> bool:
+        """Claim one order under which workers have died, and nothing beside it. Returns whether to look again."""
+        if self.in_flight:
+            return False
+        if not self.pace.take(1).requests:
+            self._nap()
+            return True
+        claimed_at = time.monotonic()
+        orders = self._claim(1, claims.Turn.SUSPECT)
+        lost = [order for order in orders if order.crashes >= claims.MAX_CRASHES]
+        self._settle([records.Settled.crash_loop(order) for order in lost])
+        self.pace.give_back(1 - self._submit(pool, [order for order in orders if order not in lost], claimed_at))
+        return len(orders) > 0
+
+    def _refill(self, pool: ThreadPoolExecutor) -> bool:
         """Claim and submit what there is room for, unless that is little or a look a moment ago found nothing more.
 
-        Returns how many orders were claimed.
+        Returns whether to look again.
         """
         room = min(self.capacity - self.in_flight, self.delivery.batch_size)
         if self.in_flight:
-            too_little = room < min(self.capacity // 3, self.delivery.batch_size)
+            too_little = room < max(1, min(self.capacity // 3, self.delivery.batch_size))
             too_soon = not self.more_due and time.monotonic() - self.looked_at < POLL_SECONDS
             if too_little or too_soon:
-                return 0
-        room = self._allowed(room)
+                return False
+        allowed = self.pace.take(room)
         self.looked_at = claimed_at = time.monotonic()
-        orders = self._with_database(lambda: self._claim(room)) if room else []
-        self.more_due = len(orders) > 0
+        orders = self._claim_within(allowed) if allowed.requests else []
+        self.pace.give_back(allowed.requests - self._submit(pool, orders, claimed_at))
+        # Bulk orders may be due that the rate limit leaves nothing to.
+        kept_back = not orders and not allowed.bulk
+        if kept_back:
+            self._nap()
+        self.more_due = kept_back or len(orders) > 0
+        return self.more_due
+
+    def _submit(self, pool: ThreadPoolExecutor, orders: list[Order], claimed_at: float) -> int:
+        """Send the orders that need a request and settle the others. Returns how many are sent."""
         jobs, settled = self._prepare(orders, claimed_at)
-        self.pace.give_back(room - len(jobs))
+        self._settle(settled)
+        for job in jobs:
+            self.in_flight += 1
+            pool.submit(self._work, job)
+        if not self.in_flight:
+            self._with_database(self.gate.end_probe)
+        return len(jobs)
+
+    def _settle(self, settled: list[records.Settled]) -> None:
         if settled:
             self._with_database(lambda: records.settle(settled, using=self.using))
         for end in settled:
             self.report.add(end.outcome)
-        for job in jobs:
-            self.in_flight += 1
-            pool.submit(self._work, job)
-        return len(orders)
 
-    def _allowed(self, room: int) -> int:
-        """Return how many of ``room`` requests the rate limit allows; wait for the first if nothing is in flight."""
-        allowed = self.pace.take(room)
-        if not allowed and not self.in_flight:
-            time.sleep(self.pace.seconds_to_next_window())
-            allowed = self.pace.take(room)
-        return allowed
+    def _nap(self) -> None:
+        """Wait for the rate limit if nothing is in flight, but not so long that nobody can stop the run."""
+        if not self.in_flight:
+            time.sleep(min(POLL_SECONDS, self.pace.seconds_to_next_window()))
 
-    def _claim(self, room: int) -> list[Order]:
-        limit = self.gate.claim_limit(room)
-        return claims.claim(self.account.name, limit, self.delivery, using=self.using, pks=self.pks)
+    def _claim_within(self, allowed: Allowance) -> list[Order]:
+        """Claim live orders first and bulk ones after them; of these only what the rate limit leaves to them."""
+        self.claims += 1
+        if self.claims % BULK_TURN == 0 and allowed.bulk:
+            orders = self._claim(allowed.bulk, claims.Turn.BULK)
+            if orders:
+                return orders
+        if allowed.bulk == allowed.requests:
+            return self._claim(allowed.requests, claims.Turn.ANY)
+        orders = self._claim(allowed.requests, claims.Turn.LIVE)
+        room = min(allowed.requests - len(orders), allowed.bulk)
+        return [*orders, *(self._claim(room, claims.Turn.BULK) if room > 0 else [])]
+
+    def _claim(self, limit: int, turn: claims.Turn) -> list[Order]:
+        most, probing = self._with_database(lambda: self.gate.claim_limit(limit))
+        if not most:
+            return []
+        # Tried again by itself when the database fails, or what an earlier claim has taken would wait for its lease.
+        return self._with_database(
+            lambda: claims.claim(
+                self.account.name, most, self.delivery, using=self.using, pks=self.pks, turn=turn, probing=probing
+            )
+        )
 
     def _work(self, job: Job) -> None:
-        self.results.put(send(self.client, job, halted=lambda: self.gate.held))
+        self.results.put(send(self.client, job, halted=self._halted))
 
     def _collect(self) -> list[Result]:
         """Wait a moment for a result, then take what else comes within FLUSH_SECONDS."""
@@ -226,12 +310,20 @@ class _Run:
         try:
             return self._write([item], [])
         except Exception as error:
-            logger.error("The result of order %d cannot be kept: %s", item.order.pk, type(error).__name__)
+            logger.error(
+                "The result of order %d cannot be kept: %s",
+                *(item.order.pk, type(error).__name__),
+                extra=log_ids(item.order),
+            )
             failure = error
         try:
             return self._write([records.unrecordable(item, failure, self.delivery)], [])
         except Exception as error:
-            logger.error("Order %d is left to the end of its lease: %s", item.order.pk, type(error).__name__)
+            logger.error(
+                "Order %d is left to the end of its lease: %s",
+                *(item.order.pk, type(error).__name__),
+                extra=log_ids(item.order),
+            )
         return []
 
     def _prepare(self, orders: list[Order], claimed_at: float) -> tuple[list[Job], list[records.Settled]]:
@@ -249,6 +341,7 @@ class _Run:
                 logger.error(
                     "Order %d cannot be built: %s at %s:%s",
                     *(order.pk, type(error).__name__, frame.filename, frame.lineno),
+                    extra=log_ids(order),
                 )
                 settled.append(records.Settled.unbuildable(order, error))
                 continue

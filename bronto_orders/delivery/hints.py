@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
@@ -34,9 +35,8 @@ EXPIRES_SECONDS = 30
 
 @dataclass(eq=False)
 class _Commit:
-    """The hints that one commit will send."""
+    """The accounts that one commit has woken workers for; None stands for all."""
 
-    hooks: object
     sent: set[str | None] = field(default_factory=set)
 
 
@@ -50,15 +50,15 @@ def wake_after_commit(account: str | None, *, using: str = DEFAULT_DB_ALIAS) -> 
     """
     connection = connections[using]
     commit = _commits.get(connection)
-    # Django replaces the list of hooks whenever a transaction ends. Hooks that ran without that (tests run them
-    # inside their own transaction) have served the writes before them only.
-    if commit is None or commit.hooks is not connection.run_on_commit or commit.sent:
-        commit = _commits[connection] = _Commit(connection.run_on_commit)
+    # Hooks that have run served the writes before them; those that a rollback has dropped never run.
+    if commit is None or commit.sent:
+        commit = _commits[connection] = _Commit()
 
     def send_hint() -> None:
-        if account not in commit.sent:
+        if not commit.sent & {account, None}:
+            awake = {name for name in commit.sent if name is not None}
             commit.sent.add(account)
-            wake({account}, using=using)
+            wake({account}, awake=awake, using=using)
 
     # A hook for each write, though the first does the work: one that was registered inside a savepoint may be gone.
     # A function, not a partial: Django 5.2 cannot report an error of a robust hook that has no name.
@@ -67,8 +67,17 @@ def wake_after_commit(account: str | None, *, using: str = DEFAULT_DB_ALIAS) -> 
         transaction.on_commit(send_hint, using=using, robust=True)
 
 
-def wake(accounts: set[str | None], *, using: str = DEFAULT_DB_ALIAS, trigger: str = "signal") -> bool:
-    """Publish one hint for each account now. Returns whether the broker took them all; never raises."""
+def wake(
+    accounts: set[str | None],
+    *,
+    awake: Collection[str] = (),
+    using: str = DEFAULT_DB_ALIAS,
+    trigger: str = "signal",
+) -> bool:
+    """Publish one hint now for each account that is not awake already; None among them stands for all.
+
+    Returns whether the broker took them all; never raises.
+    """
     try:
         if not bronto_settings.delivery.enabled:
             return False
@@ -76,7 +85,7 @@ def wake(accounts: set[str | None], *, using: str = DEFAULT_DB_ALIAS, trigger: s
     except BrontoConfigurationError as error:
         logger.warning("No worker was woken: %s", error)
         return False
-    messages = [{"account": name, "trigger": trigger, "using": using} for name in sorted(names)]
+    messages = [{"account": name, "trigger": trigger, "using": using} for name in sorted(names.difference(awake))]
     if current_app.conf.task_always_eager:
         # An eager task runs here and now, on this thread's connections.
         return _send(messages) is None

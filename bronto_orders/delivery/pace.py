@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from dataclasses import dataclass
 
 from django.core.cache import cache
 
@@ -10,7 +11,18 @@ from bronto_orders.conf import RATE, AccountSettings
 
 logger = logging.getLogger(__name__)
 
+#: What bulk orders may use of the rate; the rest is for live ones.
+BULK_SHARE = 0.8
+
 _PERIODS = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How many requests may be sent now, and how many of these for orders that a resync or a history load queued."""
+
+    requests: int
+    bulk: int
 
 
 class Pace:
@@ -24,18 +36,26 @@ class Pace:
         self.account = account.name
         self.share: float = math.inf
         self.window = 1.0
+        self._key = ""
         if account.rate_limit and (match := RATE.fullmatch(account.rate_limit)):
             rate = int(match[1]) / _PERIODS[match[2]]
             self.window = max(1.0, 1 / rate)
             self.share = max(1, math.floor(rate * self.window))
 
-    def take(self, wanted: int) -> int:
+    def take(self, wanted: int) -> Allowance:
         """Reserve requests of the current window. Returns how many of those wanted may be sent now."""
+        self._key = f"bronto_orders:pace:{self.account}:{int(time.time() // self.window)}"
         taken = self._count(wanted)
-        return wanted if taken is None else max(0, min(wanted, wanted - (taken - int(self.share))))
+        if taken is None:
+            return Allowance(wanted, wanted)
+        before = taken - wanted
+        bulk_share = max(1, math.floor(self.share * BULK_SHARE))
+        allowed = Allowance(*(max(0, min(wanted, share - before)) for share in (int(self.share), bulk_share)))
+        self.give_back(wanted - allowed.requests)
+        return allowed
 
     def give_back(self, unused: int) -> None:
-        """Return requests that were reserved and are not needed."""
+        """Return requests that were reserved last and are not needed."""
         if unused:
             self._count(-unused)
 
@@ -43,10 +63,9 @@ class Pace:
         """Add to the window's count and return it; None when there is no limit or it cannot be counted."""
         if math.isinf(self.share):
             return None
-        key = f"bronto_orders:pace:{self.account}:{int(time.time() // self.window)}"
         try:
-            cache.add(key, 0, timeout=self.window * 2)
-            return int(cache.incr(key, requests))
+            cache.add(self._key, 0, timeout=self.window * 2)
+            return int(cache.incr(self._key, requests))
         except Exception as error:  # any cache may fail in any way; it is no reason not to deliver
             logger.warning("RATE_LIMIT is not applied: the cache failed (%s).", type(error).__name__)
             return None

@@ -21,10 +21,10 @@ from bronto_orders.delivery import claims
 from bronto_orders.delivery.claims import MOVED_ON
 from bronto_orders.delivery.gate import Gate
 from bronto_orders.delivery.policy import Decision, Operation, Outcome, Standing, decide
-from bronto_orders.delivery.sending import Result
+from bronto_orders.delivery.sending import Result, log_ids
 from bronto_orders.exceptions import FateUnknownError, ServerError, UnexpectedAnswerError, UnreadableAnswerError
 from bronto_orders.models import DbNow, Order, Presence, SyncAttempt, SyncState
-from bronto_orders.payloads import InvalidOrderError, acknowledged
+from bronto_orders.payloads import InvalidOrderError, acknowledged, perhaps_acknowledged
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,12 @@ class Settled:
         return cls(
             order, Outcome.SKIPPED, SyncState.SKIPPED, "invalid:order", message % {"error": type(error).__name__}
         )
+
+    @classmethod
+    def crash_loop(cls, order: Order) -> Settled:
+        """Workers keep dying of it."""
+        message = _("Workers died %(count)d times in a row while they sent this order. Tell the developers.")
+        return cls(order, Outcome.REJECTED, SyncState.REJECTED, "crash_loop", message % {"count": claims.MAX_CRASHES})
 
 
 def settle(ends: Sequence[Settled], *, using: str) -> None:
@@ -124,6 +130,8 @@ def record(
         SyncAttempt.objects.using(using).bulk_create(attempts)
         gate.write({name: value for item in decided for name, value in item.gate_columns.items()})
     gate.announce(item.gate_columns for item in decided)
+    for item, attempt in zip([*kept, *lost], attempts, strict=True):
+        _tell(item, attempt, using)
     for item in kept:
         _announce(item.order, item.decision.state, item.decision.reason, using)
     return [
@@ -138,7 +146,7 @@ def unrecordable(item: Decided, error: Exception, delivery: DeliverySettings) ->
 
 
 def _repair(item: Decided, delivery: DeliverySettings, using: str) -> None:
-    logger.warning("The lease of order %d was lost; it is pushed once more.", item.order.pk)
+    logger.warning("The lease of order %d was lost; it is pushed once more.", item.order.pk, extra=log_ids(item.order))
     settle_seconds = delivery.settle_seconds if item.result.job.push.operation == Operation.UPDATE else 0
     claims.repair(item.order, settle_seconds=settle_seconds, using=using)
 
@@ -169,6 +177,9 @@ def _knowledge(item: Decided) -> dict[str, Any]:
     error, presence, found = item.result.error, item.decision.presence, item.result.found
     if isinstance(error, ServerError | FateUnknownError | UnexpectedAnswerError):
         columns["last_sent_hash"] = ""
+        known = perhaps_acknowledged(item.result.job.push.body, item.order.last_sent)
+        if known != (item.order.last_sent or {}):
+            columns["last_sent"] = wire.storable(known)
     if presence is not None:
         columns["presence"] = presence
     if presence is Presence.ABSENT:
@@ -248,8 +259,22 @@ def _status(result: Result) -> int | None:
     return status if status is not None and 100 <= status <= 599 else None
 
 
+def _tell(item: Decided, attempt: SyncAttempt, using: str) -> None:
+    signals.push_attempted.send_robust(
+        SyncAttempt,
+        order_id=item.order.pk,
+        account=attempt.account,
+        operation=str(attempt.operation),
+        outcome=str(attempt.outcome),
+        http_status=attempt.http_status,
+        seconds=item.result.duration,
+        trigger=attempt.trigger,
+        using=using,
+    )
+
+
 def _announce(order: Order, state: SyncState, reason: str, using: str) -> None:
-    known = {"order_id": order.pk, "account": order.account, "using": using}
+    known = {**log_ids(order), "using": using}
     logger.info("order %d: %s", order.pk, f"{state.value} {reason}".rstrip(), extra=known)
     if state is SyncState.SYNCED:
         signals.order_synced.send_robust(Order, **known)

@@ -63,6 +63,11 @@ class Result:
         )
 
 
+def log_ids(order: Order) -> dict[str, Any]:
+    """Return the attributes by which log records tell which order they are about."""
+    return {"order_id": order.pk, "account": order.account}
+
+
 def send(client: BrontoClient, job: Job, halted: Callable[[], bool]) -> Result:
     """Send the job's request and return what came of it; never raises.
 
@@ -80,7 +85,7 @@ def send(client: BrontoClient, job: Job, halted: Callable[[], bool]) -> Result:
         if type(error) is errors.ConflictError and job.push.operation == Operation.ADD:
             result.found = _look_up(client, job)
     except Exception as error:  # a bug of ours must neither end the thread nor lose the order
-        logger.error("Sending order %d failed: %s", job.order.pk, type(error).__name__, extra={"order": job.order.pk})
+        logger.error("Sending order %d failed: %s", job.order.pk, type(error).__name__, extra=log_ids(job.order))
         result.error = errors.FateUnknownError(f"internal error: {type(error).__name__}")
     result.duration = time.monotonic() - started
     return result
@@ -102,6 +107,8 @@ def _look_up(client: BrontoClient, job: Job) -> list[dict[str, Any]] | None:
     try:
         found = client.search(customer_order_id=number)
     except Exception as error:
-        logger.warning("Order %d could not be looked up: %s", job.order.pk, type(error).__name__)
+        logger.warning(
+            "Order %d could not be looked up: %s", job.order.pk, type(error).__name__, extra=log_ids(job.order)
+        )
         return None
     return [order for order in found if order.get("customerOrderId") == number]

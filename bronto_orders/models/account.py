@@ -27,6 +27,11 @@ class AccountStatus(models.Model):
     #: Paused by a person, until a person resumes.
     paused = models.BooleanField(_("paused"), default=False)
     last_success_at = models.DateTimeField(_("last success"), null=True, blank=True)
+    #: Hashes of the environment that sends for the account, and of the credentials that it first used.
+    environment = models.CharField(max_length=64, blank=True, default="", editable=False)
+    credentials = models.CharField(max_length=64, blank=True, default="", editable=False)
+    #: Hash of the settings that were refused; other settings are tried at once.
+    refused_settings = models.CharField(max_length=64, blank=True, default="", editable=False)
 
     class Meta:
         verbose_name = _("account status")

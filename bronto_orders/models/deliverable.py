@@ -116,6 +116,8 @@ MARKS: dict[str, Expression | Combinable] = {
     "flips": _afresh("flips", 0, models.IntegerField()),
     "sync_reason": _afresh("sync_reason", "", models.CharField()),
     "sync_message": _afresh("sync_message", "", models.TextField()),
+    "crashes": _afresh("crashes", 0, models.IntegerField()),
+    "bulk": Value(value=False),
     "sync_state": Case(
         When(AT_REST, then=Value(SyncState.PENDING.value)), default=F("sync_state"), output_field=models.CharField()
     ),
@@ -146,6 +148,10 @@ class Deliverable(models.Model):
     attempts = EngineSmallIntegerField(_("attempts"), default=0)
     #: How often the order was at Bronto by one answer and was not by the next.
     flips = EngineSmallIntegerField(default=0)
+    #: How many workers in a row have died, or lost the lease, while they held the order.
+    crashes = EngineSmallIntegerField(default=0)
+    #: Queued by a resync or a history load, which live orders need not wait for.
+    bulk = EngineBooleanField(default=False)
     presence = EngineCharField(_("at Bronto"), max_length=8, choices=Presence.choices, default=Presence.ABSENT)
     #: The order as Bronto last acknowledged it, in wire names.
     last_sent = EngineJSONField(_("last sent"), null=True, blank=True)

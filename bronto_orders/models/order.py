@@ -73,7 +73,9 @@ class Order(Deliverable):
             models.CheckConstraint(condition=~Q(customer_order_id=""), name="bronto_orders_order_number_given"),
         ]
         indexes = [
-            models.Index(fields=["account", "due_at"], condition=Q(due_at__isnull=False), name="bronto_orders_due"),
+            models.Index(
+                fields=["account", "bulk", "due_at"], condition=Q(due_at__isnull=False), name="bronto_orders_due"
+            ),
         ]
         permissions = [
             ("resync_order", _("Can send orders to Bronto again")),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -44,37 +44,58 @@ class OrderQuerySet(QuerySet["Order"]):
             newborn.forget(using)
             return super().update(**kwargs)
         rows = super().update(**kwargs, **{name: mark for name, mark in MARKS.items() if name not in kwargs})
-        signals.orders_marked.send_robust(self.model, using=using)
+        if rows:
+            signals.orders_marked.send_robust(self.model, using=using)
         return rows
 
-    def bulk_create(self, objs: Iterable[Order], *args: Any, **kwargs: Any) -> list[Order]:
+    def bulk_create(
+        self,
+        objs: Iterable[Order],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+        update_conflicts: bool = False,  # noqa: FBT001, FBT002
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[Order]:
         """Insert orders, marked from birth; with ``update_conflicts``, mark those that were there already."""
         using = writing(self)
         orders = list(objs)
         for order in orders:
             order.before_insert()
-        if kwargs.get("update_fields"):
-            kwargs["update_fields"] = shops_own(kwargs["update_fields"])
+        keys = [(order.pk, order.account, order.customer_order_id) for order in orders]
         with one_transaction(using):
-            created = super().bulk_create(orders, *args, **kwargs)
-            if kwargs.get("update_conflicts"):
-                self._mark_same_numbers(orders)
-            elif not kwargs.get("ignore_conflicts"):
+            created = super().bulk_create(
+                orders,
+                batch_size,
+                ignore_conflicts,
+                update_conflicts,
+                shops_own(update_fields) if update_fields else update_fields,
+                unique_fields,
+            )
+            if update_conflicts:
+                self._mark_keys(keys)
+            elif not ignore_conflicts:
                 for order in created:
                     newborn.remember(order.pk, using)
-        signals.orders_marked.send_robust(self.model, using=using)
+        if orders:
+            signals.orders_marked.send_robust(self.model, using=using)
         return created
 
     def bulk_update(self, objs: Iterable[Order], fields: Iterable[str], batch_size: int | None = None) -> int:
-        """Update the shop's columns among ``fields``, and mark."""
-        return super().bulk_update(objs, shops_own(fields), batch_size=batch_size)
+        """Update the shop's columns among ``fields``, and mark. Without any of these, write nothing."""
+        fields = list(fields)
+        shop = shops_own(fields)
+        return 0 if fields and not shop else super().bulk_update(objs, shop, batch_size=batch_size)
 
-    def _mark_same_numbers(self, orders: Iterable[Order]) -> None:
-        numbers: dict[str, list[str]] = {}
-        for order in orders:
-            numbers.setdefault(order.account, []).append(order.customer_order_id)
-        for account, of_account in numbers.items():
-            self.model.objects.using(self.db).filter(account=account, customer_order_id__in=of_account).mark()
+    def _mark_keys(self, keys: list[tuple[Any, str, str]]) -> None:
+        """Mark orders with one of these primary keys, or one of these accounts and numbers."""
+        for start in range(0, len(keys), CHUNK // 2):
+            part = keys[start : start + CHUNK // 2]
+            same = Q(pk__in=[pk for pk, _account, _number in part if pk is not None])
+            for name in {account for _pk, account, _number in part}:
+                numbers = [number for _pk, account, number in part if account == name]
+                same |= Q(account=name, customer_order_id__in=numbers)
+            self.model.objects.using(self.db).filter(same).mark()
 
     def mark(self) -> int:
         """Mark these orders as changed. Returns how many there were."""
@@ -91,7 +112,8 @@ class OrderQuerySet(QuerySet["Order"]):
         changed = self if orders is None else orders
         using = writing(changed)
         marked: int = changed.mark()  # type: ignore[attr-defined]
-        signals.orders_marked.send_robust(self.model, using=using)
+        if marked:
+            signals.orders_marked.send_robust(self.model, using=using)
         return marked
 
     mark_changed.alters_data = True  # type: ignore[attr-defined]
@@ -115,6 +137,7 @@ class OrderQuerySet(QuerySet["Order"]):
         return self.filter(due_at=None).update(
             resync_revision=F("revision") + 1,
             resync_options=options,
+            bulk=True,
             revision=F("revision") + 1,
             due_at=DbNow(),
             sync_state=SyncState.PENDING,
@@ -122,6 +145,7 @@ class OrderQuerySet(QuerySet["Order"]):
             sync_message="",
             attempts=0,
             flips=0,
+            crashes=0,
             **forced,
         )
 
@@ -146,47 +170,74 @@ class LineItemQuerySet(QuerySet["LineItem"]):
         """Update, and mark the items' orders; those that items are moved to as well."""
         with one_transaction(writing(self)):
             moved = list(self.values_list("pk", flat=True)) if kwargs.keys() & {"order", "order_id"} else []
-            rows = sum(QuerySet.update(part, **kwargs) for part in self._by_marked_orders())
+            orders = self._lock_orders()
+            rows = sum(QuerySet.update(part, **kwargs) for part in self._of(orders))
             for start in range(0, len(moved), CHUNK):
-                self.model.objects.using(self.db).filter(pk__in=moved[start : start + CHUNK])._mark_orders()
+                items = self.model.objects.using(self.db).filter(pk__in=moved[start : start + CHUNK])
+                orders.update(items.order_by().values_list("order_id", flat=True))
+            mark_orders(orders, self.db)
         return rows
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete, and mark the items' orders."""
         deleted: Counter[str] = Counter()
         with one_transaction(writing(self)):
-            for part in self._by_marked_orders():
+            orders = self._lock_orders()
+            for part in self._of(orders):
                 deleted.update(QuerySet.delete(part)[1])
+            mark_orders(orders, self.db)
         return deleted.total(), dict(deleted)
 
     delete.queryset_only = True  # type: ignore[attr-defined]
 
-    def bulk_create(self, objs: Iterable[LineItem], *args: Any, **kwargs: Any) -> list[LineItem]:
-        """Insert items, and mark their orders."""
+    def bulk_create(
+        self,
+        objs: Iterable[LineItem],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+        update_conflicts: bool = False,  # noqa: FBT001, FBT002
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[LineItem]:
+        """Insert items, and mark their orders; with ``update_conflicts``, also those of items that were there."""
         items = list(objs)
         with one_transaction(writing(self)):
-            mark_orders({item.order_id for item in items}, self.db)
-            return super().bulk_create(items, *args, **kwargs)
+            orders = {item.order_id for item in items}
+            there = [item.pk for item in items if item.pk] if update_conflicts else []
+            for start in range(0, len(there), CHUNK):
+                stored = self.model.objects.using(self.db).filter(pk__in=there[start : start + CHUNK])
+                orders.update(stored.order_by().values_list("order_id", flat=True))
+            mark_orders(orders, self.db)
+            return super().bulk_create(
+                items, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+            )
 
-    def _mark_orders(self) -> list[Any]:
-        pks = sorted(set(self.order_by().values_list("order_id", flat=True)))
-        mark_orders(pks, self.db)
-        return pks
+    def _lock_orders(self) -> set[Any]:
+        """Lock the items' orders and return their keys.
 
-    def _by_marked_orders(self) -> list[LineItemQuerySet]:
-        """Mark the items' orders, and return these items in parts.
-
-        Only items of orders that were marked: one that somebody adds to another order in between is not touched.
+        Locked before the items are written, for the reason that ``mark_orders`` gives, and marked after: what a mark
+        changes may be what selects the items, as in ``filter(order__sync_state="synced")``.
         """
-        pks = self._mark_orders()
-        return [self.filter(order_id__in=pks[start : start + CHUNK]) for start in range(0, len(pks), CHUNK)]
+        from bronto_orders.models.order import Order
+
+        orders = Order.objects.using(self.db).filter(pk__in=self.order_by().values("order_id")).order_by("pk")
+        return set(orders.select_for_update().values_list("pk", flat=True))
+
+    def _of(self, orders: Collection[Any]) -> Iterator[LineItemQuerySet]:
+        """Yield these items in parts.
+
+        Only items of orders that are locked: one that somebody adds to another order in between is not touched.
+        """
+        pks = sorted(orders)
+        for start in range(0, len(pks), CHUNK):
+            yield self.filter(order_id__in=pks[start : start + CHUNK])
 
 
 def mark_orders(pks: Collection[Any], using: str) -> None:
-    """Mark the orders of line items that are about to be written, but for those that this transaction has inserted.
+    """Mark the orders of line items that are written, but for those that this transaction has inserted.
 
-    Before the items are written, not after: writing an item makes MariaDB lock its order for reading, and two
-    transactions that both want to write the order after that would wait for each other.
+    The orders are marked or locked before the items are written: writing an item makes MariaDB lock its order for
+    reading, and two transactions that both want to write the order after that would wait for each other.
     """
     from bronto_orders.models.order import Order
 

@@ -86,3 +86,21 @@ def staff(*codenames: str, username: str = "staff") -> Client:
 
 def url(verb: str, order: Order) -> str:
     return reverse(f"admin:bronto_orders_order_{verb}", args=[order.pk])
+
+
+def fields_of(response: Any) -> dict[str, Any]:
+    """Return what a browser would post from the form, untouched."""
+    forms = [response.context["adminform"].form]
+    for inline in response.context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    data: dict[str, Any] = {}
+    for form in forms:
+        for bound in form:
+            value = bound.value()
+            widget = bound.field.widget
+            parts = widget.decompress(value) if hasattr(widget, "decompress") else [value]
+            names = [f"{bound.html_name}_{n}" for n in range(len(parts))] if len(parts) > 1 else [bound.html_name]
+            data.update(
+                {name: part for name, part in zip(names, parts, strict=True) if part is not None and part is not False}
+            )
+    return data

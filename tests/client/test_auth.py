@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 import requests
+from django.core.cache import cache
 from django.test import override_settings
 
 from bronto_orders.client import BrontoClient, CacheTokenStore, MemoryTokenStore, Token
@@ -336,6 +337,18 @@ def test_a_worker_finds_the_newer_token_of_another(bronto, make_client, shared_c
     other.get("o-1")
     assert bronto.refusals == 1
     assert len(bronto.token_requests) == 2
+
+
+def test_a_newer_token_of_another_that_is_revoked_as_well_is_renewed(bronto, make_client, shared_cache, later):
+    one, other = (make_client(token_store=CacheTokenStore()) for _ in range(2))
+    one.get("o-1")
+    cache.clear()
+    later(2)
+    other.get("o-1")
+    bronto.revoke()
+    one.get("o-1")
+    assert bronto.refusals == 2
+    assert len(bronto.token_requests) == 3
 
 
 def test_a_shared_token_that_has_run_out_is_renewed_by_its_refresh_token(bronto, make_client, shared_cache, later):

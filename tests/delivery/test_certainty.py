@@ -97,6 +97,26 @@ def test_so_is_one_of_an_add(bronto: FakeBronto) -> None:
     assert bronto.orders[order.customer_order_id]["shippingDetails"] is None
 
 
+@pytest.mark.parametrize("field", ["contact_id", "message_id", "delivery_id"])
+def test_so_is_one_that_bronto_fills_as_well(bronto: FakeBronto, field: str) -> None:
+    order = OrderFactory(**{field: "mine"})
+    raise_after_storing(bronto, errors.DeadlineError())
+    deliver()
+    Order.objects.filter(pk=order.pk).update(**{field: ""})
+    converge(order)
+    name = field.replace("_id", "Id")
+    assert bronto.orders[order.customer_order_id][name] is None
+
+
+def test_what_bronto_filled_in_stays(bronto: FakeBronto) -> None:
+    order = OrderFactory()
+    raise_after_storing(bronto, errors.DeadlineError())
+    deliver()
+    bronto.orders[order.customer_order_id]["contactId"] = "theirs"
+    converge(order)
+    assert bronto.orders[order.customer_order_id]["contactId"] == "theirs"
+
+
 def test_an_order_moved_to_another_account_is_sent_there(bronto: FakeBronto, synced: Order, settings: Any) -> None:
     settings.BRONTO_ORDERS = {"ACCOUNTS": {"default": {}, "eu": {}}}
     Order.objects.filter(pk=synced.pk).update(account="eu")

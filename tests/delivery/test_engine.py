@@ -479,7 +479,7 @@ class TestOutage:
         until = timezone.now() + timedelta(hours=2)
 
         def hold_meanwhile() -> None:
-            AccountStatus.objects.create(account="default", held_until=until, held_reason="throttled")
+            AccountStatus.objects.filter(account="default").update(held_until=until, held_reason="throttled")
             connection.close()
             raise errors.RateLimitedError(status=429, retry_after=1)
 

@@ -107,7 +107,7 @@ class Stack:
         assert self.sandbox_process is not None
         self.sandbox_process.kill()
 
-    def start_worker(self, *, pool: str = "prefork") -> Process:
+    def start_worker(self, *, pool: str = "prefork", **environment: str) -> Process:
         number = len(self.workers)
         log = self.folder / f"worker{number}.log"
         worker = Process(
@@ -118,6 +118,7 @@ class Stack:
             BRONTO_TEST_BROKER=self.broker,
             BRONTO_TEST_BROKER_FOLDER=str(self.folder) if self.broker.startswith("filesystem") else "",
             BRONTO_TEST_SETTINGS=json.dumps(self.settings),
+            **environment,
         )
         self.workers.append(worker)
         eventually(lambda: " ready." in log.read_text())

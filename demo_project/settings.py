@@ -125,6 +125,8 @@ BRONTO_ORDERS = {
             "CREATE_CONTACT": True,
         },
     },
+    # By its name, so that a checkout may be moved with its state: copies of a database send nothing.
+    "DELIVERY": {"ENVIRONMENT": "demo"},
     # Keeps the e-mail that a shopper came by until checkout.
     "TRACKING": {"PERSIST": "session"},
 }

@@ -167,7 +167,7 @@ class Campaign:
             f"slowest: {', '.join(f'{duration:.2f} s' for duration in self.durations[-3:])}; "
             f"median {self.durations[len(self.durations) // 2] * 1000:.0f} ms",
             f"{self.states} states at the service, attempts: {_counts(Counter(dict(outcomes)))}",
-            f"IDs left over from workers that were killed: {self.left_over}",
+            f"IDs left over from requests that nobody wrote down: {self.left_over}",
             f"account: {account and (account.breaker_state, account.held_reason, account.consecutive_failures)}",
             f"workers that ended by themselves: {_counts(self.stage.workers.deaths)}",
             f"faults: {_counts(self.monkey.played)}",

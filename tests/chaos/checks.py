@@ -127,7 +127,7 @@ def both_sides_are_equal(end: End) -> Iterator[str]:
 
 
 def left_over(end: End) -> Iterator[str]:
-    """Yield what ``both_sides_are_equal`` puts up with."""
+    """Yield the differences that ``both_sides_are_equal`` puts up with."""
     remote = end.remote_by_number()
     for order in end.orders:
         document = remote.get(order.customer_order_id)
@@ -137,7 +137,7 @@ def left_over(end: End) -> Iterator[str]:
 
 
 def _was_left(end: End, order: Order, name: str, here: Any, there: Any) -> bool:
-    """Tell whether a value came with a request of which nobody could know any more, as its worker was killed."""
+    """Tell whether a value came with a request that its worker never wrote down: it was killed, or fell asleep."""
     if name not in FILLED_BY_BRONTO or here:
         return False
     bodies = order.sync_attempts.values_list("request_excerpt", flat=True)

@@ -195,8 +195,7 @@ class Shopper(threading.Thread):
     def attribute(self) -> None:
         """Say what an order came from, or that it came from nothing."""
         with self._locked() as order:
-            for name in ("contact_id", "message_id", "delivery_id"):
-                setattr(order, name, self.random.choice(["", f"0bc{self.random.randrange(10**9):033x}"]))
+            order.contact_id, order.message_id, order.delivery_id = self._id(), self._id(), self._id()
             order.save()
 
     def think_twice(self) -> None:
@@ -251,6 +250,9 @@ class Shopper(threading.Thread):
             grand_total=Decimal(1),
             origin_ip=self.random.choice([None, "192.0.2.7", "2001:db8::7"]),
             order_source="WEBSITE",
+            contact_id=self._id(),
+            message_id=self._id(),
+            delivery_id=self._id(),
             tracking_cookie_name="tid_chaos" if tracked else "",
             tracking_cookie_value="3" + ".abc" * 14 if tracked else "",
             processed=self.random.random() < 0.5,
@@ -279,6 +281,10 @@ class Shopper(threading.Thread):
 
     def _text(self) -> str:
         return self.random.choice(WORDS) + self.random.choice(["", "", str(self.random.randrange(1000))])
+
+    def _id(self) -> str:
+        """Return an ID as Bronto gives them, or none."""
+        return self.random.choice(["", f"0bc{self.random.randrange(10**9):033x}"])
 
     def _amount(self) -> Decimal:
         return Decimal(self.random.randrange(100_000)) / 100

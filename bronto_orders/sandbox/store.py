@@ -10,6 +10,7 @@ import json
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,10 +100,12 @@ class Store:
             self._database = sqlite3.connect(
                 database, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+            # At the end of the process at the latest: Python warns of connections that nobody closes.
+            self._close = weakref.finalize(self, self._database.close)
             try:
                 self._open()
             except BaseException:
-                self._database.close()
+                self._close()
                 raise
         except sqlite3.Error as error:
             raise DatabaseError(f"cannot use the database {database}: {error}") from None
@@ -138,7 +141,7 @@ class Store:
     def close(self) -> None:
         """Close the database; one in memory is gone."""
         with self._lock:
-            self._database.close()
+            self._close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -12,6 +12,24 @@ from tests.fakes import FakeBronto
 pytest_plugins = ["bronto_orders.testing"]
 
 
+class _InThisThread:
+    """Stands in for the thread that publishes hints."""
+
+    def get(self) -> _InThisThread:
+        return self
+
+    def publish(self, task: Any, messages: Any) -> None:
+        from bronto_orders.delivery import hints
+
+        hints._send(task, messages)
+
+
+class _Nobody(_InThisThread):
+    """Publishes nothing."""
+
+    def publish(self, task: Any, messages: Any) -> None: ...
+
+
 class Broker:
     """A Celery app whose messages stay in this process's memory until read."""
 
@@ -37,8 +55,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
 
     broker = Broker()
     monkeypatch.setattr(hints, "current_app", broker.app)
-    monkeypatch.setattr(hints, "_publisher", hints._Publisher())
-    monkeypatch.setattr(hints._publisher, "publish", lambda messages: hints._send(messages) is None)
+    monkeypatch.setattr(hints, "_publishers", _InThisThread())
     yield broker
     broker.app.close()
     Channel.queues.clear()
@@ -50,7 +67,7 @@ def no_broker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if "broker" not in request.fixturenames:
         from bronto_orders.delivery import hints
 
-        monkeypatch.setattr(hints._Publisher, "publish", lambda self, messages: False)
+        monkeypatch.setattr(hints, "_publishers", _Nobody())
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bronto_orders.client.client import BrontoClient
+from bronto_orders.client.deadline import ending_by
 from bronto_orders.client.tokens import CacheTokenStore, MemoryTokenStore, Token, TokenStore
 
-__all__ = ["BrontoClient", "CacheTokenStore", "MemoryTokenStore", "Token", "TokenStore"]
+__all__ = ["BrontoClient", "CacheTokenStore", "MemoryTokenStore", "Token", "TokenStore", "ending_by"]

@@ -20,11 +20,12 @@ import requests
 from requests.auth import AuthBase
 
 from bronto_orders import __version__, wire
-from bronto_orders.client.deadline import Deadline, PerProcess, running_call
+from bronto_orders.client.deadline import Deadline, running_call
 from bronto_orders.client.redaction import REDACTED, Secret
 from bronto_orders.client.tokens import MemoryTokenStore, Token, TokenStore, store_key
 from bronto_orders.client.transport import Answer, Transport, build_request, read_refusal
 from bronto_orders.exceptions import TokenError, TokenRefusedError, TokenUnavailableError, TransportError
+from bronto_orders.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ _POLL_SECONDS: Final = 0.075
 # How long this process trusts its copy before it looks whether another one has stored a newer token.
 _COPY_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 5.0
-# A new token that is refused before it was ever accepted will not get better by renewing it: a scope is lacking.
+# A token that was got because its predecessor was refused, and is refused before it was ever accepted, will not get
+# better by renewing it: a scope is lacking.
 _NEW_SECONDS: Final = 30.0
 # Of a refused request: with what another process got, and with what this one gets after that.
 _REPEATS: Final = 2
@@ -53,13 +55,14 @@ _HEADERS: Final = {
 class _Held:
     """A token as this process holds it. Times are by the monotonic clock."""
 
-    def __init__(self, token: Token, *, asked_at: float, own: bool) -> None:
+    def __init__(self, token: Token, *, asked_at: float, own: bool, replaces_refused: bool = False) -> None:
         self.token = token
         self.header = Secret(f"Bearer {token.access}")
         #: Whether this process got it from the endpoint, and so knows its age.
         self.own = own
         self.asked_at = asked_at
         self.accepted = False
+        self.replaces_refused = replaces_refused
         # The store lets go of a token when its leeway begins, so one just found there lives that long at least.
         self.renew_at = asked_at + (token.lifetime - token.leeway if own else token.leeway / 2)
         self.ends_at = asked_at + token.lifetime
@@ -137,11 +140,11 @@ class ClientCredentials(AuthBase):
     def _answered(self, held: _Held, response: requests.Response, **send_options: Any) -> requests.Response:
         """Repeat a request whose token was refused with a newer one: one that another process got, or a new one.
 
-        What another process got may have been revoked as well, so that only the refusal of a token that is new itself
-        says that the account may not do this.
+        What another process got may have been revoked as well, so that only the refusal of a token that this one got
+        in place of a refused one says that the account may not do this.
         """
         for _ in range(_REPEATS):
-            if response.status_code not in TOKEN_REFUSALS or self._is_new(held):
+            if response.status_code not in TOKEN_REFUSALS or self._is_final(held):
                 break
             # The connection goes back to the pool first: the token request may need it.
             read_refusal(response)
@@ -154,8 +157,9 @@ class ClientCredentials(AuthBase):
         return response
 
     @staticmethod
-    def _is_new(held: _Held) -> bool:
-        return held.own and not held.accepted and time.monotonic() - held.asked_at < _NEW_SECONDS
+    def _is_final(held: _Held) -> bool:
+        in_vain = held.replaces_refused and not held.accepted
+        return in_vain and time.monotonic() - held.asked_at < _NEW_SECONDS
 
     def _current(self, refused: _Held | None) -> _Held:
         """Return a token to use; if one was refused, a newer one than that."""
@@ -224,12 +228,12 @@ class ClientCredentials(AuthBase):
             while (newer := self._newer_in_store(state, refused)) is None and not locked and patience.left() > 0:
                 time.sleep(_POLL_SECONDS)
                 locked = self._store.acquire(self._key, _LOCK_SECONDS)
-            return newer or self._ask(state, deadline)
+            return newer or self._ask(state, refused, deadline)
         finally:
             if locked:
                 self._store.release(self._key)
 
-    def _ask(self, state: _State, deadline: Deadline) -> _Held:
+    def _ask(self, state: _State, refused: _Held | None, deadline: Deadline) -> _Held:
         """Get a token by the refresh grant; by client credentials when no refresh token is known or it is refused."""
         asked_at = time.monotonic()
         grant, answer = "refresh_token", None
@@ -245,7 +249,7 @@ class ClientCredentials(AuthBase):
         if token is None:
             raise TokenUnavailableError(f"The token endpoint's answer holds no usable token (HTTP {answer.status})")
         self._store.save(self._key, token)
-        state.held = _Held(token, asked_at=asked_at, own=True)
+        state.held = _Held(token, asked_at=asked_at, own=True, replaces_refused=refused is not None)
         logger.info("New access token: generation %d, %s grant, for %.0f s", token.generation, grant, token.lifetime)
         return state.held
 

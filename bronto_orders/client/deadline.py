@@ -9,34 +9,31 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import socket
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from bronto_orders.exceptions import NotSentError
+from bronto_orders.per_process import PerProcess
 
-T = TypeVar("T")
+
+class _Limit(threading.local):
+    at = math.inf
 
 
-class PerProcess(Generic[T]):
-    """A value that each process makes for itself when it first asks, so nothing made before a fork is used after it."""
+_limit = _Limit()
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        # What a parent made stays referenced: closing its sockets and locks is the parent's business.
-        self._values: dict[int, T] = {}
 
-    def get(self) -> T:
-        process = os.getpid()
-        value = self._values.get(process)
-        return self._values.setdefault(process, self._make()) if value is None else value
-
-    def pop(self) -> T | None:
-        """Forget this process's value and return it, None if there is none."""
-        return self._values.pop(os.getpid(), None)
+@contextlib.contextmanager
+def ending_by(moment: float) -> Iterator[None]:
+    """Have every call that this thread makes within the block end by this moment of ``time.monotonic()``."""
+    outer, _limit.at = _limit.at, moment
+    try:
+        yield
+    finally:
+        _limit.at = outer
 
 
 class Deadline:
@@ -45,7 +42,7 @@ class Deadline:
     __slots__ = ("at",)
 
     def __init__(self, seconds: float) -> None:
-        self.at = time.monotonic() + seconds
+        self.at = min(time.monotonic() + seconds, _limit.at)
 
     def left(self) -> float:
         """Return the seconds left, negative when it has passed."""

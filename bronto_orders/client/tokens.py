@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
-from bronto_orders.client.deadline import PerProcess
 from bronto_orders.client.redaction import Secret
+from bronto_orders.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 

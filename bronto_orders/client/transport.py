@@ -21,9 +21,10 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.connection import allowed_gai_family, create_connection
 
-from bronto_orders.client.deadline import Call, Deadline, PerProcess, TooLateError, running_call
+from bronto_orders.client.deadline import Call, Deadline, TooLateError, running_call
 from bronto_orders.client.failures import LOWER_ERRORS, explain
 from bronto_orders.exceptions import BrontoError, DeadlineError, UnreadableAnswerError
+from bronto_orders.per_process import PerProcess
 
 #: Default cap on the body of an answer, in bytes after decoding.
 MAX_ANSWER_BYTES: Final = 10 * 1024 * 1024

@@ -22,9 +22,8 @@ from typing import Any
 
 from django.db.models import BooleanField, Case, DateTimeField, ExpressionWrapper, Q, QuerySet, When
 
-from bronto_orders import signals
 from bronto_orders.conf import GUARD_SECONDS, AccountSettings
-from bronto_orders.delivery import environment
+from bronto_orders.delivery import accounts, environment
 from bronto_orders.delivery.policy import Decision, Standing
 from bronto_orders.models import AccountStatus, DbNow
 
@@ -85,7 +84,7 @@ class Gate:
     def _release(self) -> None:
         """Try at once what was refused with other settings."""
         refused = self._row.exclude(refused_settings__in=["", self._settings])
-        if refused.update(held_until=None, held_reason="", held_message="", refused_settings=""):
+        if refused.update(**accounts.LIFTED):
             self.held_reason = ""
             self.announce([{"held_reason": ""}])
 
@@ -147,7 +146,7 @@ class Gate:
             columns["breaker_state"] = AccountStatus.Breaker.CLOSED
             if self.held_reason != "throttled":
                 self.held_reason = ""
-                columns |= {"held_until": None, "held_reason": "", "held_message": "", "refused_settings": ""}
+                columns |= accounts.LIFTED
         return columns
 
     def _failing(self, decision: Decision) -> dict[str, Any]:
@@ -193,8 +192,6 @@ class Gate:
         """Send the signals for transitions that were written and committed."""
         for changed in columns:
             if changed.get("held_reason"):
-                signals.account_held.send_robust(
-                    AccountStatus, account=self.account, reason=changed["held_reason"], using=self.using
-                )
+                accounts.tell_held(self.account, changed["held_reason"], using=self.using)
             elif changed.get("held_reason") == "":
-                signals.account_released.send_robust(AccountStatus, account=self.account, using=self.using)
+                accounts.tell_released(self.account, using=self.using)

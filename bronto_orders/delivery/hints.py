@@ -1,36 +1,46 @@
 """Hints: short messages over the Celery broker that tell workers to look for due orders now.
 
-A hint owes nothing and carries no order. Losing one costs some seconds until the sweep; so publishing is bounded in
-time, never raises, and rests for a while after a failure. Nothing here may slow or break a checkout.
+A hint owes nothing and carries no order. Losing one costs some seconds until the sweep; so a thread of its own
+publishes them, and rests for a while after a failure. Nothing here may slow or break a checkout.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
-from celery import current_app
+from celery import Signature, Task, current_app
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bronto_orders.conf import bronto_settings
 from bronto_orders.exceptions import BrontoConfigurationError
+from bronto_orders.per_process import PerProcess
 
 logger = logging.getLogger(__name__)
 
 TASK = "bronto_orders.deliver"
 
-#: Seconds that a caller waits for the broker at most. Celery itself would wait for ever by default.
-PUBLISH_SECONDS = 0.5
+#: Seconds after which a broker that does not answer counts as failed. Celery itself would wait for ever by default.
+PATIENCE_SECONDS = 0.5
 #: Seconds without another try after a broker has failed.
 REST_SECONDS = 10.0
+#: Seconds between two messages. What comes in meanwhile is one hint for each account, or saves in a row would keep the
+#: broker busier than the database.
+SPACING_SECONDS = 0.05
 #: Seconds after which a hint that nobody has read is worth nothing: the sweep has long been by.
 EXPIRES_SECONDS = 30
+
+
+#: A task that is known here, or one that only workers know.
+Publishable: TypeAlias = "Task[Any, Any] | Signature[Any]"
 
 
 @dataclass(eq=False)
@@ -73,65 +83,120 @@ def wake(
     awake: Collection[str] = (),
     using: str = DEFAULT_DB_ALIAS,
     trigger: str = "signal",
-) -> bool:
-    """Publish one hint now for each account that is not awake already; None among them stands for all.
+) -> None:
+    """Have a hint published for each account that is not awake already; None among them stands for all.
 
-    Returns whether the broker took them all; never raises.
+    Returns at once, whatever the broker does, and never raises.
     """
     try:
         if not bronto_settings.delivery.enabled:
-            return False
+            return
         names: set[str] = set(bronto_settings.account_names) if None in accounts else {n for n in accounts if n}
     except BrontoConfigurationError as error:
         logger.warning("No worker was woken: %s", error)
-        return False
-    messages = [{"account": name, "trigger": trigger, "using": using} for name in sorted(names.difference(awake))]
+        return
+    messages = [Message(name, using, trigger) for name in sorted(names.difference(awake))]
+    task: Publishable | None = current_app.tasks.get(TASK)
+    if task is None:
+        if not current_app.conf.broker_write_url:
+            # A project without Celery; the broker that Celery would assume, a RabbitMQ on this machine, is nobody's.
+            return
+        task = current_app.signature(TASK)
     if current_app.conf.task_always_eager:
         # An eager task runs here and now, on this thread's connections.
-        return _send(messages) is None
-    if TASK not in current_app.tasks and not current_app.conf.broker_write_url:
-        # A project without Celery; the broker that Celery would assume, a RabbitMQ on this machine, is nobody's.
-        return False
-    return _publisher.publish(messages)
+        _send(task, messages)
+    else:
+        _publishers.get().publish(task, messages)
 
 
-def _send(messages: list[dict[str, str]]) -> Exception | None:
+class Message(NamedTuple):
+    """What the task is called with."""
+
+    account: str
+    using: str
+    trigger: str
+
+
+def _send(task: Publishable, messages: Iterable[Message]) -> Exception | None:
     """Hand the messages to Celery. Returns what went wrong, whatever it was: a checkout must not see it."""
     try:
-        task = current_app.tasks.get(TASK) or current_app.signature(TASK)
         for message in messages:
-            task.apply_async(kwargs=message, expires=EXPIRES_SECONDS, ignore_result=True)
+            task.apply_async(kwargs=message._asdict(), expires=EXPIRES_SECONDS, ignore_result=True)
     except Exception as error:
         return error
     return None
 
 
 class _Publisher:
-    """Publishes from a helper thread, so that a broker that hangs holds up that thread and not its caller."""
+    """Publishes from a thread of its own, so that a broker that hangs holds up that thread and nobody else.
+
+    What comes in while it publishes, or soon after, is published as one hint for each account. A hint that somebody
+    asks for is never one that has left already: a worker may have seen that before their commit.
+    """
 
     def __init__(self) -> None:
-        self._resume_at = 0.0
+        self._changed = threading.Condition()
+        self._wanted: dict[tuple[str, str], Message] = {}
+        self._task: Publishable
         self._thread: threading.Thread | None = None
+        #: Since when the broker has had messages and has not answered.
+        self._sending_since: float | None = None
+        self._resume_at = 0.0
 
-    def publish(self, messages: list[dict[str, str]]) -> bool:
-        """Publish, waiting for PUBLISH_SECONDS at most. Returns whether the broker took the messages."""
-        stuck = self._thread is not None and self._thread.is_alive()
-        if stuck or time.monotonic() < self._resume_at:
-            return False
-        errors: list[Exception | None] = []
-        thread = threading.Thread(target=lambda: errors.append(_send(messages)), name="bronto-orders-hint", daemon=True)
-        thread.start()
-        thread.join(PUBLISH_SECONDS)
-        if errors == [None]:
-            return True
-        self._thread = thread
-        self._resume_at = time.monotonic() + REST_SECONDS
+    def publish(self, task: Publishable, messages: Iterable[Message]) -> None:
+        """Have these messages published soon, unless the broker has just failed."""
+        now = time.monotonic()
+        with self._changed:
+            if now < self._resume_at:
+                return
+            if self._sending_since is not None and now - self._sending_since > PATIENCE_SECONDS:
+                self._rest("no answer")
+                return
+            self._task = task
+            self._wanted |= {(message.account, message.using): message for message in messages}
+            try:
+                self._wake_thread()
+            except RuntimeError as error:  # no thread can be started: the limit is reached, or Python is ending
+                self._rest(str(error))
+
+    def flush(self) -> None:
+        """Wait until all is published, for PATIENCE_SECONDS at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._wanted and self._sending_since is None, PATIENCE_SECONDS)
+
+    def _wake_thread(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="bronto-orders-hints", daemon=True)
+            thread.start()
+            self._thread = thread
+            atexit.register(self.flush)
+        else:
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted)
+                task, messages, self._wanted = self._task, list(self._wanted.values()), {}
+                self._sending_since = time.monotonic()
+            error = _send(task, messages)
+            with self._changed:
+                self._sending_since = None
+                if error is not None:
+                    self._rest(type(error).__name__)
+                self._changed.notify_all()
+            time.sleep(SPACING_SECONDS)
+
+    def _rest(self, why: str) -> None:
+        self._wanted.clear()
+        now = time.monotonic()
+        known, self._resume_at = now < self._resume_at, now + REST_SECONDS
+        if known:
+            return
         logger.warning(
             "The Celery broker did not take a hint (%s). Orders are safe, the sweep delivers them. Next try in %d s.",
-            type(errors[0]).__name__ if errors else "no answer",
-            REST_SECONDS,
+            *(why, REST_SECONDS),
         )
-        return False
 
 
-_publisher = _Publisher()
+_publishers = PerProcess(_Publisher)

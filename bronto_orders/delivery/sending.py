@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bronto_orders import exceptions as errors
-from bronto_orders.client import BrontoClient
+from bronto_orders.client import BrontoClient, ending_by
 from bronto_orders.delivery.policy import Exchange, Operation
 from bronto_orders.delivery.pushes import Push
 from bronto_orders.models import Order
@@ -79,7 +79,9 @@ def send(client: BrontoClient, job: Job, halted: Callable[[], bool]) -> Result:
     result.sent = True
     started = time.monotonic()
     try:
-        result.answer = _call(client, job)
+        # Not from now: this process may have been stopped since the guard looked.
+        with ending_by(job.start_before + job.call_seconds):
+            result.answer = _call(client, job)
     except errors.BrontoError as error:
         result.error = error
         if type(error) is errors.ConflictError and job.push.operation == Operation.ADD:

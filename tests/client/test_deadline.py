@@ -11,9 +11,10 @@ import requests
 
 from bronto_orders.client import deadline as deadline_module
 from bronto_orders.client import transport as transport_module
-from bronto_orders.client.deadline import Call, Deadline, PerProcess
+from bronto_orders.client.deadline import Call, Deadline
 from bronto_orders.client.transport import Transport, build_request
 from bronto_orders.exceptions import DeadlineError, FateUnknownError, NotSentError
+from bronto_orders.per_process import PerProcess
 from tests.client.conftest import answering, in_threads, post, raises_in
 from tests.client.stub import CERTIFICATE, reply
 

@@ -18,6 +18,7 @@ from django.db import connection
 from django.test import override_settings
 
 from bronto_orders.delivery import hints
+from bronto_orders.per_process import PerProcess
 from bronto_orders.testing import Sandbox
 
 #: Short enough for a test to wait for a lease, and as long as the system checks ask for.
@@ -148,7 +149,7 @@ def running_stack(folder: Path, broker: str, monkeypatch: pytest.MonkeyPatch) ->
         else {}
     )
     monkeypatch.setattr(hints, "current_app", app)
-    monkeypatch.setattr(hints, "_publisher", hints._Publisher())
+    monkeypatch.setattr(hints, "_publishers", PerProcess(hints._Publisher))
     with override_settings(BRONTO_ORDERS=stack.settings):
         try:
             stack.start_sandbox()

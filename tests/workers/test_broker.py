@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bronto_orders.delivery import hints
 from bronto_orders.models import Order, SyncState
 from tests.factories import OrderFactory
 from tests.services import need
@@ -62,7 +61,7 @@ def test_gone_and_back(stack: Stack, redis: Redis) -> None:
     redis.process.kill()
     started = time.perf_counter()
     OrderFactory.create_batch(20)
-    assert time.perf_counter() - started < hints.PUBLISH_SECONDS + 1
+    assert time.perf_counter() - started < 2
     redis.start()
     eventually(synced, seconds=60)
     assert len(stack.sandbox.orders) == 21
@@ -75,7 +74,7 @@ def test_frozen(stack: Stack, redis: Redis) -> None:
     redis.process.popen.send_signal(signal.SIGSTOP)
     started = time.perf_counter()
     OrderFactory.create_batch(20)
-    assert time.perf_counter() - started < hints.PUBLISH_SECONDS + 1
+    assert time.perf_counter() - started < 2
     redis.process.popen.send_signal(signal.SIGCONT)
     eventually(synced, seconds=60)
     assert len(stack.sandbox.orders) == 21

@@ -57,7 +57,7 @@ def test_broker_gone_while_saving(stack: Stack, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(hints, "current_app", gone)
     started = time.perf_counter()
     orders = OrderFactory.create_batch(5)
-    assert time.perf_counter() - started < hints.PUBLISH_SECONDS + 1
+    assert time.perf_counter() - started < 2
     stack.start_worker()
     eventually(lambda: synced(*orders))
     assert set(SyncAttempt.objects.values_list("trigger", flat=True)) == {"sweep"}

@@ -1,7 +1,7 @@
 """System checks: what ``manage.py check`` says about the BRONTO_ORDERS setting and the project around the app.
 
 Numbers are never used twice. E001-E002: shape of the dict; E011-E051: the type of one option each (the numbers stand
-beside the options in ``conf.py``); E061-W067: what the values mean; W068-W069: Celery.
+beside the options in ``conf.py``); E061-W067: what the values mean; W068-W069: Celery; W070: the database.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
+from django.db import connections, router
 
 from bronto_orders import conf
+from bronto_orders.models import Order
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MAX_ACCOUNT_NAME = 64
@@ -34,6 +36,12 @@ TRANSPORT_OPTIONS: dict[str, Mapping[str, float]] = {
     **dict.fromkeys(AMQP, _AMQP),
     "filesystem": {},
     "memory": {},
+}
+#: With these, writers of a SQLite file queue up when they begin, and not when it is too late; readers are in no way.
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
 
 
@@ -92,6 +100,7 @@ def meaning_problems() -> Iterator[conf.Problem]:
         yield from _split_problems(account, path)
         yield from _lease_problems(account, delivery, path)
     yield from _hook_problems(conf.bronto_settings.tracking)
+    yield from _database_problems()
     if not settings.USE_TZ:
         yield conf.Problem(
             path="USE_TZ", message="must be True.", hint="Orders are sent with the moment they were placed.", check=66
@@ -116,6 +125,27 @@ def _hook_problems(tracking: conf.TrackingSettings) -> Iterator[conf.Problem]:
                 hint="Give the dotted path of a callable.",
                 check=number,
             )
+
+
+def _database_problems() -> Iterator[conf.Problem]:
+    for alias in connections:
+        connection = connections[alias]
+        name, given = str(connection.settings_dict["NAME"]), connection.settings_dict["OPTIONS"]
+        if connection.vendor != "sqlite" or ":memory:" in name or "mode=memory" in name:
+            # One in memory is this process's alone.
+            continue
+        mode = str(given.get("transaction_mode")).upper()
+        if mode in {"IMMEDIATE", "EXCLUSIVE"} or not router.allow_migrate_model(alias, Order):
+            continue
+        lacking = {"transaction_mode"} | (set(SQLITE_OPTIONS) - set(given))
+        options = ", ".join(f"{key}={value!r}" for key, value in SQLITE_OPTIONS.items() if key in lacking)
+        yield conf.Problem(
+            path=f"DATABASES[{alias!r}]['OPTIONS']['transaction_mode']",
+            message='should be "IMMEDIATE", or writes fail with "database is locked" while others write.',
+            hint=f"In the settings:\nDATABASES[{alias!r}].setdefault('OPTIONS', {{}}).update({options})",
+            check=70,
+            certain=False,
+        )
 
 
 def _credential_problems(account: conf.AccountSettings, path: str) -> Iterator[conf.Problem]:

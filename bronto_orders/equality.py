@@ -127,14 +127,16 @@ def identical(one: Any, other: Any) -> bool:
 
 def mapping(value: Any) -> Document:
     """Return the value if it is an object, an empty one if not."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict | Mapping) else {}
 
 
 def flatten(document: Any) -> dict[str, Any]:
     """Return all fields but the line items, members of objects by dotted names."""
     flat: dict[str, Any] = {}
     for name, value in mapping(document).items():
-        if isinstance(value, Mapping):
+        if isinstance(value, str):
+            flat[name] = value
+        elif isinstance(value, dict | Mapping):
             for member, inner in value.items():
                 flat[f"{name}.{member}"] = inner
         elif name != "lineItems":

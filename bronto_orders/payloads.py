@@ -320,6 +320,6 @@ def perhaps_acknowledged(body: Document, last_sent: Mapping[str, Any] | None) ->
     return {**filled, **(last_sent or {})}
 
 
-def fingerprint(document: Document, account: str) -> str:
-    """Return a hash of the document: an equal one, acknowledged, means that the account has this very content."""
-    return hashlib.sha256(wire.dumps([account, document]).encode()).hexdigest()
+def fingerprint(document_json: str, account: str) -> str:
+    """Return a hash of a document, as JSON: an equal one, acknowledged, means that the account has this content."""
+    return hashlib.sha256(f"[{wire.dumps(account)},{document_json}]".encode()).hexdigest()

@@ -7,7 +7,8 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 from django.db import DEFAULT_DB_ALIAS
 
-from bronto_orders.delivery import engine
+from bronto_orders.conf import bronto_settings
+from bronto_orders.delivery import engine, turns
 
 #: One byte that a worker's main process shares with the pool processes that it forks: set once it is told to end.
 _ending = mmap.mmap(-1, 1)
@@ -28,10 +29,15 @@ def is_ending() -> bool:
 def deliver(
     account: str = "default", pks: list[int] | None = None, trigger: str = "signal", using: str = DEFAULT_DB_ALIAS
 ) -> None:
-    """Deliver the account's due orders, or those of ``pks`` that are due."""
-    engine.deliver(
-        account, pks=pks, trigger=trigger, using=using, budget_seconds=engine.TASK_SECONDS, stopping=is_ending
-    )
+    """Deliver the account's due orders, in turns with other accounts' if it has many, or those of ``pks`` alone."""
+    seconds = engine.TASK_SECONDS
+    if pks is not None:
+        engine.deliver(account, pks=pks, trigger=trigger, using=using, budget_seconds=seconds, stopping=is_ending)
+        return
+    accounts = bronto_settings.account_names
+    for turn in turns.take([account], accounts, using=using, trigger=trigger, seconds=seconds, stopping=is_ending):
+        if turn.error and turn.account == account:
+            raise turn.error
 
 
 @shared_task(name="bronto_orders.sweep", ignore_result=True, acks_late=False)

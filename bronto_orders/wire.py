@@ -7,7 +7,7 @@ Reading is ``json``'s own with numbers kept as Decimal.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -22,26 +22,22 @@ def dumps(value: object) -> str:
     Decimals are written in full, without exponent and without trailing zeros (``Decimal("3.90")`` gives ``3.9``).
     Raises TypeError for a type that JSON has no word for and ValueError for NaN and infinities.
     """
-    if value is None:
-        return "null"
-    if value is True:
-        return "true"
-    if value is False:
-        return "false"
-    if isinstance(value, str):
-        return encode_basestring_ascii(value)
-    if isinstance(value, int):
-        return int.__repr__(value)
-    if isinstance(value, Decimal):
-        return _number(value)
-    if isinstance(value, float):
-        return _number(Decimal(repr(value)))
+    write = _WRITERS.get(type(value))
+    if write is None:
+        write = next((write for cls, write in _WRITERS.items() if isinstance(value, cls)), None)
+    if write is not None:
+        return write(value)
     if isinstance(value, Mapping):
-        members = (f"{encode_basestring_ascii(key)}:{dumps(value[key])}" for key in sorted(value))
-        return "{" + ",".join(members) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(dumps, value)) + "]"
+        return _object(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _object(value: Mapping[str, object]) -> str:
+    return "{" + ",".join([encode_basestring_ascii(key) + ":" + dumps(value[key]) for key in sorted(value)]) + "}"
+
+
+def _array(value: Sequence[object]) -> str:
+    return "[" + ",".join([dumps(member) for member in value]) + "]"
 
 
 def _number(value: Decimal) -> str:
@@ -51,6 +47,20 @@ def _number(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+#: By type; a subclass's values are written by the first that fits.
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    type(None): lambda value: "null",
+    bool: lambda value: "true" if value else "false",
+    str: encode_basestring_ascii,
+    int: int.__repr__,
+    Decimal: _number,
+    float: lambda value: _number(Decimal(repr(value))),
+    dict: _object,
+    list: _array,
+    tuple: _array,
+}
 
 
 def loads(text: str | bytes) -> Any:
@@ -78,11 +88,13 @@ def storable(value: object) -> Any:
 
     For JSON columns, whose encoders know no Decimal.
     """
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, Decimal):
         if value == value.to_integral_value():
             return int(value)
         return float(value) if Decimal(repr(float(value))) == value else str(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return {key: storable(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
         return [storable(member) for member in value]

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -8,6 +12,7 @@ from unittest import mock
 import celery
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.db.utils import ConnectionHandler
 from django.test import override_settings
 
 from bronto_orders import checks, conf
@@ -224,6 +229,71 @@ URLS = {
     "filesystem://": "filesystem",
     "memory://": "memory",
 }
+
+
+class TestSQLite:
+    FILE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.sqlite3"}
+
+    def check(self, monkeypatch: pytest.MonkeyPatch, **database: Any) -> list[CheckMessage]:
+        shop = {**self.FILE, **database}
+        monkeypatch.setattr(checks, "connections", ConnectionHandler({"default": {}, "shop": shop}))
+        with override_settings(BRONTO_ORDERS=account()):
+            return check_settings(app_configs=None)
+
+    @pytest.mark.parametrize(
+        ("options", "lacking"),
+        [
+            ({}, {"transaction_mode", "timeout", "init_command"}),
+            ({"timeout": 60}, {"transaction_mode", "init_command"}),
+            (
+                {"transaction_mode": "deferred", "init_command": "PRAGMA journal_mode=WAL;"},
+                {"transaction_mode", "timeout"},
+            ),
+            ({"transaction_mode": None, "timeout": 5}, {"transaction_mode", "init_command"}),
+        ],
+        ids=str,
+    )
+    def test_what_a_file_lacks_can_be_pasted(
+        self, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], lacking: set[str]
+    ) -> None:
+        (message,) = self.check(monkeypatch, OPTIONS=options)
+        assert message.id == "bronto_orders.W070"
+        assert "shop" in message.msg
+        pasted: dict[str, Any] = {"shop": {}}
+        exec(str(message.hint).splitlines()[1], {"DATABASES": pasted})
+        assert set(pasted["shop"]["OPTIONS"]) == lacking
+        assert self.check(monkeypatch, OPTIONS={**options, **pasted["shop"]["OPTIONS"]}) == []
+
+    @pytest.mark.parametrize(
+        "database",
+        [
+            {"OPTIONS": {"transaction_mode": "immediate"}},
+            {"OPTIONS": {"transaction_mode": "EXCLUSIVE"}},
+            {"NAME": ":memory:"},
+            {"NAME": "file:shop?mode=memory&cache=shared"},
+            {"ENGINE": "django.db.backends.dummy"},
+        ],
+        ids=str,
+    )
+    def test_others_pass(self, monkeypatch: pytest.MonkeyPatch, database: dict[str, Any]) -> None:
+        assert self.check(monkeypatch, **database) == []
+
+    def test_a_database_without_orders_passes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(checks.router, "allow_migrate_model", lambda alias, model: alias != "shop")
+        assert self.check(monkeypatch) == []
+
+    def test_the_tests_and_the_demo_pass(self) -> None:
+        assert ids(account()) == []
+        demo = textwrap.dedent("""
+            import django
+            django.setup()
+            from django.core.checks import run_checks
+            print([message.id for message in run_checks()])
+        """)
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "demo_project.settings"}
+        environment = {name: value for name, value in environment.items() if name != "DATABASE_URL"}
+        found = subprocess.check_output([sys.executable, "-c", demo], env=environment, text=True, timeout=60)
+        assert "bronto_orders" not in found
 
 
 class TestCelery:

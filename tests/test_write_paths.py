@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -18,11 +19,15 @@ from django.db.models import F
 from django.test import Client, override_settings
 from django.utils import timezone
 
+from bronto_orders import signals
+from bronto_orders.conf import bronto_settings
+from bronto_orders.delivery import claims, engine
 from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
 from bronto_orders.models.deliverable import DELIVERY_COLUMNS, MARKS
 from tests.admin.conftest import fields_of, url
 from tests.conftest import Broker
 from tests.factories import LineItemFactory, OrderFactory, acknowledge
+from tests.fakes import FakeBronto
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,6 +72,30 @@ def same(order: Order) -> Any:
 
 def only(order: Order, *names: str) -> Order:
     return Order.objects.only(*names).get(pk=order.pk)
+
+
+def copy(order: Order) -> Order:
+    """Make the instance one of another order, as Django's documents say."""
+    order.pk = None
+    order._state.adding = True
+    order.customer_order_id += ", copied"
+    return order
+
+
+def in_flight(order: Order) -> Order:
+    """Return the order as a worker holds it. Its row is let alone."""
+    order.sync_state, order.lease_token, order.lease_revision = SyncState.SENDING, uuid.uuid4(), order.revision
+    order.due_at = timezone.now() + timedelta(seconds=100)
+    return order
+
+
+def deleted() -> Order:
+    """Return an order that was synced, as somebody still has it who does not know that its row is gone."""
+    order = OrderFactory()
+    acknowledge(order)
+    stale = Order.objects.get(pk=order.pk)
+    Order.objects.filter(pk=order.pk).delete()
+    return stale
 
 
 def number(order: Order) -> dict[str, str]:
@@ -220,7 +249,22 @@ BIRTHS: dict[str, Write] = {
         [OrderFactory.build()], update_fields=["shipped"], **conflicting("account", "customer_order_id")
     ),
     "abulk_create": lambda *_: awaited(Order.objects.abulk_create, [OrderFactory.build()]),
+    "copied": lambda order, _: copy(order).save(),
+    "copied, forced": lambda order, _: copy(order).save(force_insert=True),
+    "copied by bulk_create": lambda order, _: Order.objects.bulk_create([copy(order)]),
+    "copied by bulk_create, ignoring conflicts": lambda order, _: Order.objects.bulk_create(
+        [twin(order), copy(order)], ignore_conflicts=True
+    ),
+    "copied in flight": lambda order, _: copy(in_flight(order)).save(),
+    "saved after deletion": lambda *_: deleted().save(),
+    "created as synced": lambda *_: Order.objects.create(
+        customer_order_id="new", sync_state=SyncState.SYNCED, due_at=None, acked_revision=1, presence="present"
+    ),
 }
+
+
+#: What every order is born with, beside its ``due_at``, and its ``revision``, which a write in bulk may mark once more.
+AT_BIRTH = {name: Order._meta.get_field(name).get_default() for name in DELIVERY_COLUMNS - {"due_at", "revision"}}
 
 
 def table(**counts: int) -> list[Any]:
@@ -301,9 +345,55 @@ def test_new_orders_are_owed(broker: Broker, write: Write) -> None:
     with transaction.atomic():
         perform(write, pks)
         assert broker.hints() == []
-    assert Order.objects.due().get().sync_state == SyncState.PENDING
+    new = Order.objects.due().get()
+    born = columns(new.pk)
+    assert {name: born[name] for name in AT_BIRTH} == AT_BIRTH
     assert [columns(pk) for pk in pks] == before
     assert broker.hints() == [HINT]
+
+
+def test_a_copy_is_sent_and_shares_no_lease(bronto: FakeBronto) -> None:
+    order = OrderFactory()
+    (held,) = claims.claim("default", 1, bronto_settings.delivery, using="default")
+    twin = copy(held)
+    twin.save()
+    assert (twin.sync_state, twin.lease_token, twin.attempts, twin.presence) == ("pending", None, 0, "absent")
+    assert engine.deliver("default").counts == {"accepted": 1}
+    assert bronto.orders.keys() == {twin.customer_order_id}
+    assert Order.objects.get(pk=order.pk).sync_state == SyncState.SENDING
+
+
+def test_bulk_is_the_shops_to_choose_at_birth() -> None:
+    (loaded,) = Order.objects.bulk_create([OrderFactory.build(bulk=True)])
+    saved = OrderFactory(bulk=True)
+    assert all(columns(order.pk)["bulk"] for order in (loaded, saved))
+
+
+def test_a_receiver_of_the_mark_that_fails_breaks_no_write(broker: Broker) -> None:
+    told: list[str] = []
+
+    def fail(using: str, **kwargs: Any) -> None:
+        told.append(using)
+        raise RuntimeError
+
+    pks = acknowledged_orders(broker)
+    writes: list[Write] = [
+        lambda order, _: same(order).update(shipped=True),
+        lambda order, _: same(order).mark_changed(),
+        lambda order, _: item(order).save(),
+        lambda order, _: order.line_items.update(quantity=2),
+        lambda order, _: Order.objects.bulk_create([copy(order)]),
+    ]
+    before = columns(pks[0])
+    signals.orders_marked.connect(fail)
+    try:
+        for write in writes:
+            with transaction.atomic():
+                perform(write, pks)
+    finally:
+        signals.orders_marked.disconnect(fail)
+    assert told == ["default"] * len(writes)
+    assert (marks(before, columns(pks[0])), Order.objects.count()) == (4, 3)
 
 
 def test_items_cannot_be_taken_from_their_order() -> None:

@@ -46,17 +46,26 @@ _DUPLICATE_WORDS: Final = re.compile(
 _CONTACT_WORDS: Final = re.compile(r"contact|e-?mail|recipient|subscriber", re.IGNORECASE)
 
 
+class AnsweredOrder(dict[str, Any]):
+    """An order as the service has it."""
+
+    #: The JSON that it was read from.
+    body: bytes = b""
+
+
 def _unchanged(text: str) -> str:
     return text
 
 
-def order_in(answer: Answer, *, expected: int, scrub: Callable[[str], str] = _unchanged) -> dict[str, Any]:
+def order_in(answer: Answer, *, expected: int, scrub: Callable[[str], str] = _unchanged) -> AnsweredOrder:
     """Return the order that the answer holds.
 
     Raises UnreadableAnswerError when the body is not a JSON object with an ``orderId``, otherwise as ``require``.
     """
     require(answer, expected=expected, scrub=scrub)
-    return _as_order(_json_in(answer), answer)
+    order = AnsweredOrder(_as_order(_json_in(answer), answer))
+    order.body = answer.body
+    return order
 
 
 def orders_in(answer: Answer, *, scrub: Callable[[str], str] = _unchanged) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ PERSONAL: Final = ("emailAddress", "originIp", "originUserAgent", "tid", "tracki
 _PERSONAL_MEMBER = re.compile(rf'("(?:{"|".join(PERSONAL)})"\s{{0,8}}:\s{{0,8}})"(?:[^"\\]|\\.)++"?')
 
 _NAMES = r"(?i:access_?token|refresh_?token|client_?secret)"
-_SECRET_HINT = re.compile(r"(?i)authorization|bearer|token|secret")
+_SECRET_HINTS = ("authorization", "bearer", "token", "secret")
 # An odd number of backslashes; behind an even number stands the end of a JSON string.
 _ESCAPED_QUOTE = r"\\(?:\\\\){0,4}\""
 # One pattern for each way of writing a named value. None can run over the end of a JSON string it stands in.
@@ -32,6 +32,7 @@ _SECRETS = (
 )
 
 _AT = re.compile(r"(@|%40|(?<!\\)\\u0040)")
+_AT_SIGNS = ("@", "%40", "\\u0040")
 # Delimiters rather than an alphabet: addresses may hold any letter, and too much hidden is better than too little.
 _EDGE = frozenset(' \t\r\n"<>(),:;@[]{}=&?/\\|\x00')
 _DOMAIN = re.compile(r"(?:[^\s\"'<>(),:;@\[\]{}=&?/\\|%\x00]|\\u[0-9a-fA-F]{4})++")
@@ -53,10 +54,12 @@ def redact(text: str) -> str:
 
     JSON stays JSON and form text stays form text.
     """
-    if _SECRET_HINT.search(text):
+    # Looked for by plain search first, because most texts hold neither.
+    folded = text.casefold()
+    if any(hint in folded for hint in _SECRET_HINTS):
         for pattern, replacement in _SECRETS:
             text = pattern.sub(replacement, text)
-    return _hide_addresses(text) if _AT.search(text) else text
+    return _hide_addresses(text) if any(sign in text for sign in _AT_SIGNS) else text
 
 
 def excerpt(text: str, limit: int = 2000) -> str:

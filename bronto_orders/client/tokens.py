@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
+from bronto_orders.client.patience import PatientCache
 from bronto_orders.client.redaction import Secret
 from bronto_orders.per_process import PerProcess
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 #: Life of a refresh token in seconds (S0, C:m26).
 REFRESH_TOKEN_SECONDS: Final = 30 * 24 * 3600
@@ -110,27 +104,26 @@ class MemoryTokenStore:
         self._shelves.get().holders.pop(key, None)
 
 
-class CacheTokenStore:
+class CacheTokenStore(PatientCache):
     """Keeps tokens in one of Django's caches, so that the workers of all machines share one token.
 
     The cache must be shared by the workers and as well guarded as the database: it holds tokens that open the
     account. A cache that fails, or takes longer than ``patience`` seconds, is left alone for 30 seconds.
     """
 
+    complaint = "The cache %r keeps no access tokens now: %s"
+
     def __init__(self, cache_alias: str = "default", *, patience: float = 1.0) -> None:
-        self._alias = cache_alias
-        self._patience = patience
-        self._resting_until = 0.0
-        self._slow: threading.Thread | None = None
+        super().__init__(cache_alias, patience=patience)
         self._marks: dict[str, str] = {}
 
     def load(self, key: str) -> Token | None:
         nothing: dict[str, object] = {}
-        stored = self._use(lambda cache: cache.get_many([f"{key}.access", f"{key}.refresh"]), otherwise=nothing)
+        stored = self.use(lambda cache: cache.get_many([f"{key}.access", f"{key}.refresh"]), otherwise=nothing)
         return _token_from(stored.get(f"{key}.access"), stored.get(f"{key}.refresh"))
 
     def refresh_token(self, key: str) -> str | None:
-        refresh = self._use(lambda cache: cache.get(f"{key}.refresh"), otherwise=None)
+        refresh = self.use(lambda cache: cache.get(f"{key}.refresh"), otherwise=None)
         return Secret(refresh) if isinstance(refresh, str) else None
 
     def save(self, key: str, token: Token) -> None:
@@ -146,11 +139,11 @@ class CacheTokenStore:
             else:
                 cache.delete(f"{key}.refresh")
 
-        self._use(write, otherwise=None)
+        self.use(write, otherwise=None)
 
     def acquire(self, key: str, seconds: float) -> bool:
         mark = secrets.token_hex(8)
-        taken = self._use(lambda cache: bool(cache.add(f"{key}.lock", mark, max(int(seconds), 1))), otherwise=True)
+        taken = self.use(lambda cache: bool(cache.add(f"{key}.lock", mark, max(int(seconds), 1))), otherwise=True)
         if taken:
             self._marks[key] = mark
         return taken
@@ -163,38 +156,7 @@ class CacheTokenStore:
             if cache.get(f"{key}.lock") == mark:
                 cache.delete(f"{key}.lock")
 
-        self._use(give_back, otherwise=None)
-
-    def _use(self, operation: Callable[[Any], T], *, otherwise: T) -> T:
-        """Run an operation on the cache, in a thread because no cache promises to answer in time."""
-        if time.monotonic() < self._resting_until or (self._slow is not None and self._slow.is_alive()):
-            return otherwise
-        results: list[T] = []
-        failures: list[str] = []
-
-        def run() -> None:
-            # A broken cache may raise anything, and none of it may stop a delivery.
-            try:
-                from django.core.cache import caches
-
-                # Django keeps a connection per thread, and this thread ends here.
-                with contextlib.closing(caches[self._alias]) as cache:
-                    results.append(operation(cache))
-            except Exception as error:
-                failures.append(type(error).__name__)
-
-        thread = threading.Thread(target=run, name="bronto-orders-cache", daemon=True)
-        try:
-            thread.start()
-            thread.join(self._patience)
-        except RuntimeError:
-            failures.append("no thread can be started")
-        if results:
-            return results[0]
-        self._slow = thread
-        self._resting_until = time.monotonic() + 30
-        logger.warning("The cache %r keeps no access tokens now: %s", self._alias, *failures or ["no answer in time"])
-        return otherwise
+        self.use(give_back, otherwise=None)
 
 
 def _token_from(access: object, refresh: object) -> Token | None:

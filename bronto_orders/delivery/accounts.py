@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from bronto_orders import signals
 from bronto_orders.delivery import hints
-from bronto_orders.models import AccountStatus
+from bronto_orders.models import AccountStatus, DbNow, Order, SyncState
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,17 @@ def _release(account: str, columns: Mapping[str, Any], using: str) -> bool:
         stopped |= Q(paused=True)
     if not AccountStatus.objects.using(using).filter(stopped, pk=account).update(**columns):
         return False
+    retry_refused(account, using=using)
     tell_released(account, using=using)
     hints.wake({account}, using=using, trigger="admin")
     return True
+
+
+def retry_refused(account: str, *, using: str) -> None:
+    """Have orders that were refused with the account's credentials tried now."""
+    waiting = Order.objects.using(using).owed().filter(account=account, bulk__in=[False, True], due_at__gt=DbNow())
+    refused = waiting.filter(sync_state=SyncState.PENDING, sync_reason__in=["auth", "refused"])
+    refused.update(due_at=DbNow())
 
 
 def tell_held(account: str, reason: str, *, using: str) -> None:

@@ -18,6 +18,7 @@ from django.db import connections, models, transaction
 from django.db.models import Case, Exists, F, Q, Value, When
 from django.utils.translation import gettext as _
 
+from bronto_orders import signals
 from bronto_orders.conf import DeliverySettings
 from bronto_orders.models import AccountStatus, DbNow, Order, Presence, SyncState
 from bronto_orders.models.querysets import OrderQuerySet
@@ -105,16 +106,18 @@ def claim(
         return list(claimed.filter(pk__in=chosen))
     except (ArithmeticError, ValueError) as error:
         logger.error("An order cannot be read (%s); reading one by one.", type(error).__name__)
-        return [order for pk in chosen for order in _read_alone(claimed.filter(pk=pk))]
+        return [order for pk in chosen for order in _read_alone(claimed, pk, account)]
 
 
-def _read_alone(row: OrderQuerySet) -> list[Order]:
+def _read_alone(claimed: OrderQuerySet, pk: int, account: str) -> list[Order]:
     """Read one row. A row that holds what its columns cannot (SQLite takes any number) is parked instead."""
+    row, reason = claimed.filter(pk=pk), "invalid:order"
     try:
         return list(row)
     except (ArithmeticError, ValueError) as error:
         message = _("The order cannot be read from the database (%(error)s): a number in it is out of range.")
-        row.update(**at_rest(SyncState.SKIPPED, "invalid:order", message % {"error": type(error).__name__}))
+        if row.update(**at_rest(SyncState.SKIPPED, reason, message % {"error": type(error).__name__})):
+            signals.order_skipped.send_robust(Order, order_id=pk, account=account, reason=reason, using=claimed.db)
         return []
 
 
@@ -181,18 +184,19 @@ def waiting(delay: float) -> dict[str, Any]:
     return {"sync_state": SyncState.PENDING, "due_at": DbNow(delay), "crashes": 0, **_NO_LEASE}
 
 
-def lock(orders: Collection[Order], *, using: str) -> tuple[set[Any], set[Any]]:
-    """Lock rows that nobody else has locked, without waiting. Returns their keys, and the keys of all that exist.
+def lock(orders: Collection[Order], *, using: str) -> tuple[dict[Any, uuid.UUID | None], set[Any]]:
+    """Lock rows that nobody else has locked, without waiting.
 
-    A shop's long transaction on one order must not hold up the results of others, nor can two that wait for each
-    other's rows come to a deadlock when one of them does not wait. SQLite has one writer anyway.
+    Returns the lease token of each by its key, and the keys of all that exist. A shop's long transaction on one order
+    must not hold up the results of others, nor can two that wait for each other's rows come to a deadlock when one of
+    them does not wait. SQLite has one writer anyway.
     """
     rows = Order.objects.using(using).filter(pk__in=[order.pk for order in orders])
     if not connections[using].features.has_select_for_update_skip_locked:
-        pks = set(rows.values_list("pk", flat=True))
-        return pks, pks
-    locked = set(rows.order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True))
-    return locked, locked if len(locked) == len(orders) else set(rows.values_list("pk", flat=True))
+        locked = dict(rows.values_list("pk", "lease_token"))
+        return locked, set(locked)
+    locked = dict(rows.order_by("pk").select_for_update(skip_locked=True).values_list("pk", "lease_token"))
+    return locked, set(locked) if len(locked) == len(orders) else set(rows.values_list("pk", flat=True))
 
 
 def hand_back(orders: Collection[Order], *, using: str) -> None:

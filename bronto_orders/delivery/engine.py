@@ -11,7 +11,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import Empty, SimpleQueue
@@ -21,7 +21,6 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connec
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
-from bronto_orders import wire
 from bronto_orders.conf import GUARD_SECONDS, AccountSettings, DeliverySettings, bronto_settings
 from bronto_orders.delivery import claims, hints, records
 from bronto_orders.delivery.clients import client_for
@@ -30,6 +29,7 @@ from bronto_orders.delivery.pace import Allowance, Pace
 from bronto_orders.delivery.policy import Operation
 from bronto_orders.delivery.pushes import next_push
 from bronto_orders.delivery.sending import Job, Result, log_ids, send
+from bronto_orders.delivery.threads import Threads
 from bronto_orders.models import Order, SyncAttempt
 from bronto_orders.payloads import InvalidOrderError, build_document
 
@@ -39,8 +39,12 @@ T = TypeVar("T")
 #: Seconds after which a Celery task stops claiming and leaves the rest to the next one.
 TASK_SECONDS = 50.0
 #: Results are recorded when there are this many, or when the oldest has waited this many seconds.
-FLUSH_RESULTS = 50
+FLUSH_RESULTS = 100
 FLUSH_SECONDS = 0.1
+GATHER_SECONDS = 0.01
+#: Orders are claimed ahead for so many seconds of work, lest threads wait while results are recorded and others
+#: claimed. More would let leases age, and keep orders from other workers.
+AHEAD_SECONDS = 0.4
 #: Every so many claims bulk orders have their turn, however many live ones are due.
 BULK_TURN = 5
 #: Seconds that orders under which workers have died may take at the end of a run, if its budget leaves less.
@@ -59,6 +63,8 @@ class Report:
     """What a run did, as counts of orders by outcome."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    #: Whether orders may be left that could be sent at once.
+    more_due: bool = False
 
     def add(self, outcome: str) -> None:
         """Count one order."""
@@ -80,8 +86,9 @@ def deliver(
     """Deliver the account's due orders (or those of ``pks`` that are due) until none is left.
 
     ``trigger`` says for the record who asked. After ``budget_seconds`` no more are claimed. Once ``stopping()`` is true
-    what has not been sent is handed back, too, and only the requests in flight are waited for. Raises
-    BrontoConfigurationError when the account is not configured properly.
+    what has not been sent is handed back, too, and only the requests in flight are waited for. The report says whether
+    there is more to do (``turns.take`` wakes workers for that). Raises BrontoConfigurationError when the account is not
+    configured properly.
     """
     delivery = bronto_settings.delivery
     if not delivery.enabled:
@@ -147,21 +154,20 @@ class _Run:
         self.results: SimpleQueue[Result] = SimpleQueue()
         self.postponed: list[records.Decided] = []
         self.in_flight = 0
-        # Half as many again as the threads can send, so that none waits for the next claim; more would let leases age.
-        self.capacity = account.concurrency + (account.concurrency + 1) // 2
+        #: How long a request takes, in seconds; not known yet.
+        self.latency = math.inf
         self.more_due = True
         self.looked_at = float("-inf")
         self.claims = 0
 
     def run(self, ends_at: float) -> Report:
         self.gate = self._with_database(lambda: Gate(self.account, using=self.using))
-        with ThreadPoolExecutor(self.account.concurrency, thread_name_prefix="bronto-orders") as pool:
-            self._drain(lambda: self._refill(pool), ends_at)
-            if self._drain(lambda: self._try_suspect(pool), max(ends_at, time.monotonic() + SUSPECT_SECONDS)):
-                self._drain(lambda: self._refill(pool), ends_at)
+        with Threads(self.account.concurrency, self._work) as threads:
+            self._drain(lambda: self._refill(threads), ends_at)
+            if self._drain(lambda: self._try_suspect(threads), max(ends_at, time.monotonic() + SUSPECT_SECONDS)):
+                self._drain(lambda: self._refill(threads), ends_at)
         self._with_database(self.gate.end_probe)
-        if self.more_due and not self.gate.held:
-            hints.wake({self.account.name}, using=self.using, trigger=self.trigger)
+        self.report.more_due = self.more_due and not self.gate.held
         return self.report
 
     def _drain(self, refill: Callable[[], bool], ends_at: float) -> bool:
@@ -178,52 +184,59 @@ class _Run:
             elif not go_on:
                 return sent
 
+    @property
+    def capacity(self) -> int:
+        """How many orders may be claimed and not recorded: those in flight and, with them, some that wait."""
+        threads = self.account.concurrency
+        ahead = math.ceil(threads * AHEAD_SECONDS / max(self.latency, 0.01))
+        return threads + min(max(ahead, (threads + 1) // 2), 8 * threads)
+
     def _halted(self) -> bool:
         return self.stopping() or self.gate.held
 
-    def _try_suspect(self, pool: ThreadPoolExecutor) -> bool:
+    def _try_suspect(self, threads: Threads[Job]) -> bool:
         """Claim one order under which workers have died, and nothing beside it. Returns whether to look again."""
         if self.in_flight:
             return False
         if not self.pace.take(1).requests:
             self._nap()
-            return True
+            return self.pace.is_worth_waiting()
         claimed_at = time.monotonic()
         orders = self._claim(1, claims.Turn.SUSPECT)
         lost = [order for order in orders if order.crashes >= claims.MAX_CRASHES]
         self._settle([records.Settled.crash_loop(order) for order in lost])
-        self.pace.give_back(1 - self._submit(pool, [order for order in orders if order not in lost], claimed_at))
+        self.pace.give_back(1 - self._submit(threads, [order for order in orders if order not in lost], claimed_at))
         return len(orders) > 0
 
-    def _refill(self, pool: ThreadPoolExecutor) -> bool:
+    def _refill(self, threads: Threads[Job]) -> bool:
         """Claim and submit what there is room for, unless that is little or a look a moment ago found nothing more.
 
         Returns whether to look again.
         """
         room = min(self.capacity - self.in_flight, self.delivery.batch_size)
         if self.in_flight:
-            too_little = room < max(1, min(self.capacity // 3, self.delivery.batch_size))
+            too_little = room < max(1, min(self.capacity // 2, self.delivery.batch_size))
             too_soon = not self.more_due and time.monotonic() - self.looked_at < POLL_SECONDS
             if too_little or too_soon:
                 return False
         allowed = self.pace.take(room)
         self.looked_at = claimed_at = time.monotonic()
         orders = self._claim_within(allowed) if allowed.requests else []
-        self.pace.give_back(allowed.requests - self._submit(pool, orders, claimed_at))
+        self.pace.give_back(allowed.requests - self._submit(threads, orders, claimed_at))
         # Bulk orders may be due that the rate limit leaves nothing to.
-        kept_back = not orders and not allowed.bulk
+        kept_back = not orders and not allowed.bulk and self.pace.is_worth_waiting()
         if kept_back:
             self._nap()
         self.more_due = kept_back or len(orders) > 0
         return self.more_due
 
-    def _submit(self, pool: ThreadPoolExecutor, orders: list[Order], claimed_at: float) -> int:
+    def _submit(self, threads: Threads[Job], orders: list[Order], claimed_at: float) -> int:
         """Send the orders that need a request and settle the others. Returns how many are sent."""
         jobs, settled = self._prepare(orders, claimed_at)
         self._settle(settled)
         for job in jobs:
             self.in_flight += 1
-            pool.submit(self._work, job)
+            threads.submit(job)
         if not self.in_flight:
             self._with_database(self.gate.end_probe)
         return len(jobs)
@@ -269,14 +282,23 @@ class _Run:
     def _collect(self) -> list[Result]:
         """Wait a moment for a result, then take what else comes within FLUSH_SECONDS."""
         results: list[Result] = []
-        wait_until = time.monotonic() + POLL_SECONDS
-        while len(results) < min(self.in_flight - len(self.postponed), FLUSH_RESULTS):
-            try:
-                results.append(self.results.get(timeout=max(0.0, wait_until - time.monotonic())))
-            except Empty:
-                break
-            if len(results) == 1:
-                wait_until = time.monotonic() + FLUSH_SECONDS
+        wanted = min(self.in_flight - len(self.postponed), FLUSH_RESULTS)
+        if not wanted:
+            return results
+        with suppress(Empty):
+            results.append(self.results.get(timeout=POLL_SECONDS))
+            flush_at = time.monotonic() + FLUSH_SECONDS
+            while True:
+                with suppress(Empty):
+                    while len(results) < wanted:
+                        results.append(self.results.get_nowait())
+                if len(results) >= wanted or time.monotonic() >= flush_at:
+                    break
+                # Rather than to be woken by each: that would cost the threads that send more than it costs this one.
+                time.sleep(GATHER_SECONDS)
+        sent = [result.duration for result in results if result.sent]
+        if sent:
+            self.latency = sum(sent) / len(sent)
         return results
 
     def _record(self, results: list[Result]) -> None:
@@ -288,7 +310,10 @@ class _Run:
         try:
             self.postponed = self._write(decided, unsent)
         except Exception as error:  # something in one of them that the database does not take
+            if self._is_gone(error):
+                raise
             logger.error("Results could not be recorded together (%s); one by one now.", type(error).__name__)
+            self._write([], unsent)
             self.postponed = [late for item in decided for late in self._write_alone(item)]
         if len(self.postponed) == len(decided):
             time.sleep(POLL_SECONDS)
@@ -304,12 +329,15 @@ class _Run:
         late = self._with_database(
             lambda: records.record(decided, unsent, gate=self.gate, delivery=self.delivery, using=self.using)
         )
-        return [item for item in late if time.monotonic() < item.result.job.start_before + LOCK_PATIENCE]
+        patience = 0.0 if self.stopping() else LOCK_PATIENCE
+        return [item for item in late if time.monotonic() < item.result.job.start_before + patience]
 
     def _write_alone(self, item: records.Decided) -> list[records.Decided]:
         try:
             return self._write([item], [])
         except Exception as error:
+            if self._is_gone(error):
+                raise
             logger.error(
                 "The result of order %d cannot be kept: %s",
                 *(item.order.pk, type(error).__name__),
@@ -319,6 +347,8 @@ class _Run:
         try:
             return self._write([records.unrecordable(item, failure, self.delivery)], [])
         except Exception as error:
+            if self._is_gone(error):
+                raise
             logger.error(
                 "Order %d is left to the end of its lease: %s",
                 *(item.order.pk, type(error).__name__),
@@ -364,7 +394,7 @@ class _Run:
         return Job(
             order=order,
             push=push,
-            body_json=wire.dumps(push.body).encode(),
+            body_json=push.body_json,
             trigger=resync.get("trigger", self.trigger),
             options={
                 "create_contact": self.account.create_contact,
@@ -374,6 +404,17 @@ class _Run:
             start_before=claimed_at + lease - reserve,
             call_seconds=self.account.total_timeout,
         )
+
+    def _is_gone(self, error: Exception) -> bool:
+        """Tell whether it is the database that is away: to wait for it once more for each result would take hours."""
+        if not isinstance(error, OperationalError | InterfaceError):
+            return False
+        connection = connections[self.using]
+        try:
+            connection.ensure_connection()
+            return not connection.is_usable()
+        except (OperationalError, InterfaceError):
+            return True
 
     def _with_database(self, work: Callable[[], T]) -> T:
         """Do database work; when the server goes away, connect anew and go on, holding on to what is in memory."""

@@ -10,7 +10,7 @@ import hashlib
 import os
 
 from django.conf import settings
-from django.db import connections
+from django.db import ProgrammingError, connections, transaction
 from django.utils.crypto import salted_hmac
 
 from bronto_orders.conf import AccountSettings, bronto_settings
@@ -57,7 +57,44 @@ def environment(using: str) -> str:
     database = connections[using].settings_dict
     where = (str(database.get(key) or "") for key in ("ENGINE", "HOST", "PORT", "NAME"))
     module = os.environ.get("DJANGO_SETTINGS_MODULE") or getattr(settings, "SETTINGS_MODULE", "")
-    return _hash("derived", *where, str(module))
+    return _hash("derived", *where, str(module), database_identity(using))
+
+
+def database_identity(using: str) -> str:
+    """Return what tells the database from another one that is reached by the same address, as far as there is such.
+
+    PostgreSQL: the identifier that its data were given when they were made. A dump that is restored elsewhere is in
+    data with another one; a replica that takes over has the same, and so has a copy of the files. ``pg_upgrade`` gives
+    a new one: after that, as after any move, a person says that it is the same shop. A server that does not tell,
+    because the right to ask was taken away or it only speaks PostgreSQL's protocol, has none.
+
+    SQLite: the file, with links resolved.
+
+    MariaDB and MySQL: none. Their names for a server (``server_uuid``, ``server_uid``, ``hostname``) change when a
+    replica takes over or a container is made anew, and a shop that stops then is worse than a copy that is not seen.
+    """
+    database = connections[using]
+    if database.vendor == "sqlite":
+        name = str(database.settings_dict["NAME"])
+        return "" if name.startswith("file:") or name == ":memory:" else os.path.realpath(name)
+    if database.vendor != "postgresql":
+        return ""
+    if using not in _identities:
+        _identities[using] = _system_identifier(using)
+    return _identities[using]
+
+
+#: Of PostgreSQL's databases by their aliases, as each process has read them once.
+_identities: dict[str, str] = {}
+
+
+def _system_identifier(using: str) -> str:
+    try:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            cursor.execute("SELECT system_identifier FROM pg_control_system()")
+            return str(cursor.fetchone()[0])
+    except ProgrammingError:
+        return ""
 
 
 def credentials(account: AccountSettings) -> str:

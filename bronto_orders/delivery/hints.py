@@ -1,7 +1,8 @@
 """Hints: short messages over the Celery broker that tell workers to look for due orders now.
 
 A hint owes nothing and carries no order. Losing one costs some seconds until the sweep; so a thread of its own
-publishes them, and rests for a while after a failure. Nothing here may slow or break a checkout.
+publishes them, on a connection of its own, and rests for a while after a failure. Nothing here may slow or break a
+checkout.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
-from celery import Signature, Task, current_app
+from celery import Celery, Signature, Task, current_app
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from kombu import Connection, Producer
 
 from bronto_orders.conf import bronto_settings
 from bronto_orders.exceptions import BrontoConfigurationError
@@ -32,6 +34,13 @@ TASK = "bronto_orders.deliver"
 PATIENCE_SECONDS = 0.5
 #: Seconds without another try after a broker has failed.
 REST_SECONDS = 10.0
+#: Threads that hang in a broker's silence for longer than a rest are left behind, but no more than these at once.
+MOST_LEFT_BEHIND = 4
+#: How soon a connection's silence is to end it, in seconds, by the kind of broker. What the project sets is kept.
+TIMEOUTS: dict[str, dict[str, Any]] = {
+    "redis": {"socket_timeout": 2.0, "socket_connect_timeout": 2.0},
+    "amqp": {"confirm_publish": True, "read_timeout": 2.0, "write_timeout": 2.0},
+}
 #: Seconds between two messages. What comes in meanwhile is one hint for each account, or saves in a row would keep the
 #: broker busier than the database.
 SPACING_SECONDS = 0.05
@@ -117,14 +126,37 @@ class Message(NamedTuple):
     trigger: str
 
 
-def _send(task: Publishable, messages: Iterable[Message]) -> Exception | None:
+def _send(task: Publishable, messages: Iterable[Message], line: _Line | None = None) -> Exception | None:
     """Hand the messages to Celery. Returns what went wrong, whatever it was: a checkout must not see it."""
     try:
+        producer = line.producer(task.app) if line else None
         for message in messages:
-            task.apply_async(kwargs=message._asdict(), expires=EXPIRES_SECONDS, ignore_result=True)
+            task.apply_async(kwargs=message._asdict(), expires=EXPIRES_SECONDS, ignore_result=True, producer=producer)
     except Exception as error:
         return error
     return None
+
+
+class _Line:
+    """One thread's own connection to the broker; one of Celery's pool may be as dead as that of a thread that hangs."""
+
+    def __init__(self) -> None:
+        self._app: Celery | None = None
+        self._connection: Connection | None = None
+
+    def producer(self, app: Celery) -> Producer:
+        if self._connection is None or self._app is not app:
+            self.drop()
+            self._app, self._connection = app, app.connection_for_write()
+            own = TIMEOUTS.get(self._connection.transport.driver_type, {})
+            self._connection.transport_options = {**own, **(self._connection.transport_options or {})}
+        return Producer(self._connection, auto_declare=False)
+
+    def drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.release()
 
 
 class _Publisher:
@@ -139,9 +171,11 @@ class _Publisher:
         self._wanted: dict[tuple[str, str], Message] = {}
         self._task: Publishable
         self._thread: threading.Thread | None = None
+        self._left_behind: list[threading.Thread] = []
         #: Since when the broker has had messages and has not answered.
         self._sending_since: float | None = None
         self._resume_at = 0.0
+        atexit.register(self.flush)
 
     def publish(self, task: Publishable, messages: Iterable[Message]) -> None:
         """Have these messages published soon, unless the broker has just failed."""
@@ -149,7 +183,8 @@ class _Publisher:
         with self._changed:
             if now < self._resume_at:
                 return
-            if self._sending_since is not None and now - self._sending_since > PATIENCE_SECONDS:
+            waited = 0.0 if self._sending_since is None else now - self._sending_since
+            if waited > PATIENCE_SECONDS and not (waited > REST_SECONDS and self._leave_behind()):
                 self._rest("no answer")
                 return
             self._task = task
@@ -169,22 +204,37 @@ class _Publisher:
             thread = threading.Thread(target=self._run, name="bronto-orders-hints", daemon=True)
             thread.start()
             self._thread = thread
-            atexit.register(self.flush)
         else:
             self._changed.notify_all()
 
+    def _leave_behind(self) -> bool:
+        """Do without the thread, which hangs. Returns False when there are too many such threads."""
+        self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
+        if self._thread is None or len(self._left_behind) >= MOST_LEFT_BEHIND:
+            return False
+        self._left_behind.append(self._thread)
+        self._thread = self._sending_since = None
+        return True
+
     def _run(self) -> None:
+        line = _Line()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted)
                 task, messages, self._wanted = self._task, list(self._wanted.values()), {}
                 self._sending_since = time.monotonic()
-            error = _send(task, messages)
+            error = _send(task, messages, line)
             with self._changed:
-                self._sending_since = None
-                if error is not None:
-                    self._rest(type(error).__name__)
-                self._changed.notify_all()
+                left_behind = self._thread is not threading.current_thread()
+                if not left_behind:
+                    self._sending_since = None
+                    if error is not None:
+                        self._rest(type(error).__name__)
+                    self._changed.notify_all()
+            if error is not None or left_behind:
+                line.drop()
+            if left_behind:
+                return
             time.sleep(SPACING_SECONDS)
 
     def _rest(self, why: str) -> None:

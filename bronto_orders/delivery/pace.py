@@ -1,18 +1,21 @@
 from __future__ import annotations
 
-import logging
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from django.core.cache import cache
-
+from bronto_orders.client.patience import PatientCache
 from bronto_orders.conf import RATE, AccountSettings
-
-logger = logging.getLogger(__name__)
 
 #: What bulk orders may use of the rate; the rest is for live ones.
 BULK_SHARE = 0.8
+
+#: How far the clocks of workers may differ: a window's count is kept that much longer than the window lasts, for those
+#: who come to it late. Not longer, as there is a count for each second, and Django's smaller caches hold 300 entries.
+CLOCK_SECONDS = 60.0
+#: The longest wait for the next window that is worth a worker's slot.
+LONGEST_WAIT = 10.0
 
 _PERIODS = {"s": 1, "m": 60, "h": 3600}
 
@@ -25,11 +28,19 @@ class Allowance:
     bulk: int
 
 
+class _Counts(PatientCache):
+    complaint = "RATE_LIMIT is not applied: the cache failed (%r: %s)."
+
+
+#: For all runs of a process, so that a frozen cache costs its patience once and not once in each.
+_counts = _Counts()
+
+
 class Pace:
     """An account's RATE_LIMIT, counted in Django's cache for all workers that share it.
 
     Time is cut into windows of a second, or of as many seconds as one request takes at a slow rate; each window has
-    its share of the rate. A cache that is down limits nothing: Bronto's own 429 still does.
+    its share of the rate. A cache that is down or frozen limits nothing: Bronto's own 429 still does.
     """
 
     def __init__(self, account: AccountSettings) -> None:
@@ -63,13 +74,17 @@ class Pace:
         """Add to the window's count and return it; None when there is no limit or it cannot be counted."""
         if math.isinf(self.share):
             return None
-        try:
-            cache.add(self._key, 0, timeout=self.window * 2)
+
+        def add(cache: Any) -> int | None:
+            cache.add(self._key, 0, timeout=self.window + CLOCK_SECONDS)
             return int(cache.incr(self._key, requests))
-        except Exception as error:  # any cache may fail in any way; it is no reason not to deliver
-            logger.warning("RATE_LIMIT is not applied: the cache failed (%s).", type(error).__name__)
-            return None
+
+        return _counts.use(add, otherwise=None)
 
     def seconds_to_next_window(self) -> float:
         """Return how long the current window still lasts."""
         return self.window - time.time() % self.window
+
+    def is_worth_waiting(self) -> bool:
+        """Whether the next window is near; if not, the wait is the sweep's."""
+        return self.seconds_to_next_window() <= LONGEST_WAIT

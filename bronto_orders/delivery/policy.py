@@ -5,7 +5,7 @@ Pure: no query, no clock. The rules that stand above the table:
 * A refusal of the content (4xx) rejects *this revision*; the next change of the order begins afresh.
 * Whatever may be Bronto's own trouble defers the order, with a growing, random delay, and never rejects it.
 * A failure that speaks against the account (outage, credentials, throttling) holds the account and is not counted
-  against the order.
+  against the order. Whether a 401 or 403 does is found out first (``Blame``): a firewall may dislike one order.
 * When nobody knows whether a request took effect, an add is followed by an update (which finds out), and an update by
   nothing at all until it can no longer land.
 """
@@ -37,6 +37,8 @@ GATEWAY_STATUSES = {408, 502, 504, *range(520, 528)}
 PATH_STATUSES = {407, 421, 425}
 #: A service that says "unavailable" says nothing of the order, however often.
 UNAVAILABLE = 503
+#: Seconds until a refused order is tried again: time for others to show whether the account is let in.
+REFUSED_SECONDS = 60.0
 LONGEST_RETRY_AFTER = 3600.0
 DEFAULT_RETRY_AFTER = 5.0
 
@@ -48,8 +50,18 @@ class Standing(Enum):
     SILENT = "silent"
     FAILING = "failing"
     THROTTLED = "throttled"
+    #: Perhaps its credentials are refused.
+    DOUBTFUL = "doubtful"
     AUTH = "auth"
     CONFIGURATION = "configuration"
+
+
+class Blame(Enum):
+    """Whom a 401 or 403 speaks against."""
+
+    ACCOUNT = "account"
+    UNCLEAR = "unclear"
+    ORDER = "order"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +77,8 @@ class Exchange:
     error: errors.BrontoError | None = None
     #: After an unreadable 409: whether a search found the order. None when nobody looked.
     found: bool | None = None
+    #: After a 401 or 403.
+    blame: Blame = Blame.ACCOUNT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +102,7 @@ class Decision:
     #: The request may still land; nothing newer may be sent before it no longer can.
     settle: bool = False
     standing: Standing = Standing.SILENT
-    #: Seconds that Bronto asked to wait, for ``Standing.THROTTLED``.
+    #: Seconds that Bronto asked the account to wait, for ``Standing.THROTTLED`` and ``Standing.FAILING``.
     retry_after: float = 0.0
 
 
@@ -103,7 +117,9 @@ def decide(exchange: Exchange, settings: DeliverySettings, *, healthy: bool) -> 
         return decision
     if not healthy or not decision.suspect:
         return replace(decision, counts=False)
-    message = _("Bronto failed on this order %(attempts)d times while it took others. Change the order or resync it.")
+    message = _(
+        "Bronto did not take this order in %(attempts)d attempts while it took others. Change the order or resync it."
+    )
     return replace(
         decision,
         outcome=Outcome.REJECTED,
@@ -244,16 +260,37 @@ def _server_error(exchange: Exchange, settings: DeliverySettings) -> Decision:
     assert isinstance(exchange.error, errors.APIError)  # noqa: S101 - by the table
     status = exchange.error.status
     if status in GATEWAY_STATUSES:
-        return _fate_unknown(exchange, settings)
+        return _paused(_fate_unknown(exchange, settings), exchange.error)
     message = _("Bronto answered %(status)d; trying again.")
-    decision = _deferred(exchange, settings, "server_error")
-    return replace(
-        decision,
+    decision = replace(
+        _deferred(exchange, settings, "server_error"),
         message=message % {"status": status},
         standing=Standing.FAILING,
         suspect=status != UNAVAILABLE,
-        delay=max(decision.delay, min(exchange.error.retry_after or 0.0, LONGEST_RETRY_AFTER)),
     )
+    if status == UNAVAILABLE:
+        return _paused(decision, exchange.error)
+    # With any other status it is this order that is asked to wait: it may be the only one that fails.
+    return replace(decision, delay=max(decision.delay, min(exchange.error.retry_after or 0.0, LONGEST_RETRY_AFTER)))
+
+
+def _paused(decision: Decision, error: errors.APIError) -> Decision:
+    """Have the whole account wait as well, if the service asked for that."""
+    seconds = _pause(error.retry_after or 0.0)
+    if not seconds:
+        return decision
+    message = _("%(message)s A pause of %(seconds)d seconds was asked for.")
+    return replace(
+        decision,
+        message=message % {"message": decision.message, "seconds": round(seconds)},
+        delay=max(decision.delay, seconds),
+        retry_after=seconds,
+    )
+
+
+def _pause(asked: float) -> float:
+    """Return the seconds to wait when so many were asked for: not too many, and not the same for all workers."""
+    return min(max(asked, 0.0), LONGEST_RETRY_AFTER) * random.uniform(1, 1.25)  # noqa: S311 - not a secret
 
 
 def _fate_unknown(exchange: Exchange, settings: DeliverySettings) -> Decision:
@@ -277,8 +314,7 @@ def _fate_unknown(exchange: Exchange, settings: DeliverySettings) -> Decision:
 
 def _throttled(exchange: Exchange, settings: DeliverySettings) -> Decision:
     asked = exchange.error.retry_after if isinstance(exchange.error, errors.APIError) else None
-    seconds = min(DEFAULT_RETRY_AFTER if asked is None else max(asked, 0.0), LONGEST_RETRY_AFTER)
-    seconds *= random.uniform(1, 1.25)  # noqa: S311 - not a secret
+    seconds = _pause(DEFAULT_RETRY_AFTER if asked is None else asked)
     message = _("Bronto asked for a pause of %(seconds)d seconds; trying again after it.")
     return Decision(
         outcome=Outcome.DEFERRED,
@@ -318,6 +354,23 @@ _misconfigured = _hold(
 )
 
 
+def _not_let_in(exchange: Exchange, settings: DeliverySettings) -> Decision:
+    if exchange.blame is Blame.ACCOUNT:
+        # Others are tried first when the hold is over: it may be this order alone after all.
+        return replace(_refused_credentials(exchange, settings), delay=REFUSED_SECONDS)
+    decision = _deferred(exchange, settings, "refused")
+    message = _("Bronto refuses this order (%(words)s) while it takes others; trying again.")
+    proven = exchange.blame is Blame.ORDER
+    return replace(
+        decision,
+        message=message % {"words": _service_words(exchange.error)},
+        delay=max(decision.delay, REFUSED_SECONDS),
+        counts=proven,
+        suspect=True,
+        standing=Standing.SILENT if proven else Standing.DOUBTFUL,
+    )
+
+
 def _unexpected(exchange: Exchange, settings: DeliverySettings) -> Decision:
     assert isinstance(exchange.error, errors.APIError)  # noqa: S101 - by the table
     if exchange.error.status // 100 == 2:
@@ -329,7 +382,7 @@ def _unexpected(exchange: Exchange, settings: DeliverySettings) -> Decision:
 TABLE: dict[type, Rule] = {
     type(None): _accepted,
     errors.BadRequestError: _refused,
-    errors.AuthenticationError: _refused_credentials,
+    errors.AuthenticationError: _not_let_in,
     errors.TokenRefusedError: _refused_credentials,
     errors.TokenUnavailableError: _not_sent,
     errors.NotFoundError: _not_found,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from bronto_orders import payloads
+from bronto_orders import payloads, wire
 from bronto_orders.models import Order, Presence, SyncAttempt
 
 
@@ -17,9 +17,17 @@ class Push:
     #: The whole order, and the part of it that is sent.
     document: payloads.Document
     body: payloads.Document
+    #: The document as JSON, and its hash.
+    document_json: str
     fingerprint: str
     #: Bronto has acknowledged this very content, so that nothing is sent unless somebody insists.
     idle: bool
+
+    @property
+    def body_json(self) -> bytes:
+        """What is sent, as it is sent."""
+        text = self.document_json if self.body is self.document else wire.dumps(self.body)
+        return text.encode("ascii")
 
 
 def next_push(order: Order, document: payloads.Document, *, with_order_date: bool) -> Push:
@@ -32,7 +40,8 @@ def next_push(order: Order, document: payloads.Document, *, with_order_date: boo
     if order.presence != Presence.ABSENT and sent_as != order.customer_order_id:
         message = _("The order was sent as “{number}”, and Bronto cannot change its number. Change it back.")
         raise payloads.InvalidOrderError("customer_order_id", format_lazy(message, number=sent_as))
-    fingerprint = payloads.fingerprint(document, order.account)
+    document_json = wire.dumps(document)
+    fingerprint = payloads.fingerprint(document_json, order.account)
     # The hash is emptied whenever a request may have changed the order at Bronto without our knowing.
     certain = order.last_sent_hash != "" and order.settle_until is None
     if order.presence == Presence.ABSENT:
@@ -47,4 +56,11 @@ def next_push(order: Order, document: payloads.Document, *, with_order_date: boo
             with_tracking=not order.has_tracking,
         )
     idle = order.presence == Presence.PRESENT and certain and order.last_sent_hash == fingerprint
-    return Push(operation=operation, document=document, body=body, fingerprint=fingerprint, idle=idle)
+    return Push(
+        operation=operation,
+        document=document,
+        body=body,
+        document_json=document_json,
+        fingerprint=fingerprint,
+        idle=idle,
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ from bronto_orders.delivery.claims import MOVED_ON
 from bronto_orders.delivery.gate import Gate
 from bronto_orders.delivery.policy import Decision, Operation, Outcome, Standing, decide
 from bronto_orders.delivery.sending import Result, log_ids
+from bronto_orders.delivery.statements import Parameter, PreparedUpdate, insert
 from bronto_orders.exceptions import FateUnknownError, ServerError, UnexpectedAnswerError, UnreadableAnswerError
 from bronto_orders.models import DbNow, Order, Presence, SyncAttempt, SyncState
 from bronto_orders.payloads import InvalidOrderError, acknowledged, perhaps_acknowledged
@@ -66,15 +68,14 @@ class Settled:
 
 def settle(ends: Sequence[Settled], *, using: str) -> None:
     """Record orders that came to rest without a request; one that the shop has locked waits for its lease to end."""
-    done = []
     with transaction.atomic(using=using):
-        locked, _existing = claims.lock([end.order for end in ends], using=using)
-        for end in ends:
-            columns = claims.at_rest(end.state, end.reason, end.message)
-            if end.state is SyncState.SYNCED:
-                columns = {"acked_revision": F("lease_revision"), **columns}
-            if end.order.pk in locked and claims.held(end.order, using=using).update(**columns):
-                done.append(end)
+        tokens, _existing = claims.lock([end.order for end in ends], using=using)
+        done = [end for end in ends if _is_held(end.order, tokens)]
+        unchanged = [_lease(end.order) for end in done if end.state is SyncState.SYNCED]
+        _run(_REST_UNCHANGED, unchanged, using)
+        for end in done:
+            if end.state is not SyncState.SYNCED:
+                claims.held(end.order, using=using).update(**claims.at_rest(end.state, end.reason, end.message))
     for end in done:
         _announce(end.order, end.state, end.reason, using)
 
@@ -85,7 +86,7 @@ class Decided:
 
     result: Result
     decision: Decision
-    gate_columns: dict[str, Any]
+    gate_changes: dict[str, Any]
 
     @property
     def order(self) -> Order:
@@ -99,7 +100,7 @@ def judge(results: Iterable[Result], *, gate: Gate, delivery: DeliverySettings) 
 
 
 def _judge(result: Result, gate: Gate, delivery: DeliverySettings) -> Decided:
-    decision = decide(result.exchange(), delivery, healthy=gate.healthy)
+    decision = gate.decide(result.exchange(), result.job.order, delivery)
     columns = gate.take(decision)
     if not gate.breaker_closed and decision.standing is Standing.FAILING:
         decision = replace(decision, counts=False)
@@ -117,32 +118,35 @@ def record(
     kept: list[Decided] = []
     lost: list[Decided] = []
     with transaction.atomic(using=using):
-        locked, existing = claims.lock([*(item.order for item in decided), *unsent], using=using)
-        claims.hand_back([order for order in unsent if order.pk in locked], using=using)
+        tokens, existing = claims.lock([*(item.order for item in decided), *unsent], using=using)
+        claims.hand_back([order for order in unsent if order.pk in tokens], using=using)
         for item in decided:
-            if item.order.pk in locked:
-                row = claims.held(item.order, using=using)
-                (kept if row.update(**_columns(item, delivery)) else lost).append(item)
+            if item.order.pk in tokens:
+                (kept if _is_held(item.order, tokens) else lost).append(item)
+        _run(_ACKNOWLEDGE, [_acknowledged(item) for item in kept if item.decision.state is SyncState.SYNCED], using)
+        for item in kept:
+            if item.decision.state is not SyncState.SYNCED:
+                claims.held(item.order, using=using).update(**_columns(item, delivery))
         for item in lost:
             _repair(item, delivery, using)
         attempts = [_attempt(item, item.decision.outcome) for item in kept]
         attempts += [_attempt(item, Outcome.LEASE_LOST) for item in lost]
-        SyncAttempt.objects.using(using).bulk_create(attempts)
-        gate.write({name: value for item in decided for name, value in item.gate_columns.items()})
-    gate.announce(item.gate_columns for item in decided)
+        insert(attempts, using=using)
+        gate.write({name: value for item in decided for name, value in item.gate_changes.items()})
+    gate.announce()
     for item, attempt in zip([*kept, *lost], attempts, strict=True):
         _tell(item, attempt, using)
     for item in kept:
         _announce(item.order, item.decision.state, item.decision.reason, using)
     return [
-        replace(item, gate_columns={}) for item in decided if item.order.pk in existing and item.order.pk not in locked
+        replace(item, gate_changes={}) for item in decided if item.order.pk in existing and item.order.pk not in tokens
     ]
 
 
 def unrecordable(item: Decided, error: Exception, delivery: DeliverySettings) -> Decided:
     """Return what to write instead of a result that the database refuses: that an answer came that cannot be kept."""
     result = replace(item.result, answer=None, found=None, error=UnreadableAnswerError(type(error).__name__))
-    return Decided(result, decide(result.exchange(), delivery, healthy=False), item.gate_columns)
+    return Decided(result, decide(result.exchange(), delivery, healthy=False), item.gate_changes)
 
 
 def _repair(item: Decided, delivery: DeliverySettings, using: str) -> None:
@@ -152,9 +156,8 @@ def _repair(item: Decided, delivery: DeliverySettings, using: str) -> None:
 
 
 def _columns(item: Decided, delivery: DeliverySettings) -> dict[str, Any]:
+    """Return what to write for an order that Bronto has not acknowledged."""
     decision = item.decision
-    if decision.state is SyncState.SYNCED:
-        return {"acked_revision": F("lease_revision"), **_acknowledged(item.result), **claims.at_rest(SyncState.SYNCED)}
     columns = _knowledge(item)
     if decision.settle:
         columns["settle_until"] = DbNow(delivery.settle_seconds)
@@ -189,26 +192,62 @@ def _knowledge(item: Decided) -> dict[str, Any]:
     return columns
 
 
-def _acknowledged(result: Result) -> dict[str, Any]:
-    job, answer = result.job, result.answer or {}
-    tracking = answer.get("hasTracking")
+def _acknowledged(item: Decided) -> dict[str, Any]:
+    """Return the values of ``_ACKNOWLEDGE`` for an order that Bronto has acknowledged."""
+    job, answer = item.result.job, item.result.answer or {}
     adding = job.push.operation == Operation.ADD
-    # Emptied since the claim by a worker that had lost this lease: its request may still land after this one.
-    disturbed = MOVED_ON & Q(last_sent_hash="")
+    tracking = answer.get("hasTracking")
     return {
-        "presence": Presence.PRESENT,
+        **_lease(job.order),
         "last_sent": wire.storable(acknowledged(job.push.body, None if adding else job.order.last_sent)),
-        "settle_until": Case(
-            When(disturbed, then=F("settle_until")), default=None, output_field=models.DateTimeField()
-        ),
-        "last_sent_hash": Case(
-            When(disturbed, then=Value("")), default=Value(job.push.fingerprint), output_field=models.CharField()
-        ),
+        "last_sent_hash": job.push.fingerprint,
         "bronto_order_id": printable(answer["orderId"])[:64],
         "bronto_updated_at": _moment(answer.get("updatedDate")),
         "has_tracking": tracking if isinstance(tracking, bool) else None,
-        "synced_at": DbNow(),
     }
+
+
+def _acknowledge() -> dict[str, Any]:
+    # Emptied since the claim by a worker that had lost this lease: its request may still land after this one.
+    disturbed = MOVED_ON & Q(last_sent_hash="")
+    sent_hash = Parameter(Order, "last_sent_hash")
+    return {
+        "acked_revision": F("lease_revision"),
+        "presence": Presence.PRESENT,
+        "last_sent": Parameter(Order, "last_sent"),
+        "settle_until": Case(
+            When(disturbed, then=F("settle_until")), default=None, output_field=models.DateTimeField()
+        ),
+        "last_sent_hash": Case(When(disturbed, then=Value("")), default=sent_hash, output_field=models.CharField()),
+        "bronto_order_id": Parameter(Order, "bronto_order_id"),
+        "bronto_updated_at": Parameter(Order, "bronto_updated_at"),
+        "has_tracking": Parameter(Order, "has_tracking"),
+        "synced_at": DbNow(),
+        **claims.at_rest(SyncState.SYNCED),
+    }
+
+
+#: Fenced by the lease, as ``claims.held`` is.
+_GUARD = ("id", "lease_token")
+_ACKNOWLEDGE = PreparedUpdate(Order, _GUARD, _acknowledge)
+_REST_UNCHANGED = PreparedUpdate(
+    Order, _GUARD, lambda: {"acked_revision": F("lease_revision"), **claims.at_rest(SyncState.SYNCED)}
+)
+
+
+def _lease(order: Order) -> dict[str, Any]:
+    return {"id": order.pk, "lease_token": order.lease_token}
+
+
+def _is_held(order: Order, tokens: Mapping[Any, uuid.UUID | None]) -> bool:
+    """Tell whether the lease that the order was claimed with still stands, of rows that are locked."""
+    return order.pk in tokens and tokens[order.pk] == order.lease_token
+
+
+def _run(statement: PreparedUpdate, rows: Sequence[Mapping[str, Any]], using: str) -> None:
+    """Write rows that are locked and held. Raises RuntimeError if one was not there all the same."""
+    if rows and statement.run(rows, using=using) != len(rows):
+        raise RuntimeError("a locked row has changed")
 
 
 def printable(text: str) -> str:
@@ -241,7 +280,7 @@ def _attempt(item: Decided, outcome: str) -> SyncAttempt:
         reason=printable(excerpt(str(error))) if error else "",
         decision=decision.message or _decision(differences),
         request_excerpt=redacted_body(job.body_json),
-        answer_excerpt=redacted_body(wire.dumps(answer)) if answer else "",
+        answer_excerpt=redacted_body(getattr(answer, "body", b"") or wire.dumps(answer)) if answer else "",
         differences=differences,
     )
 

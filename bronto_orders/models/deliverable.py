@@ -51,6 +51,10 @@ class EngineColumn(Field):
     ``Model.save()`` of an existing row leaves it as the database has it, whatever the instance holds: a view's stale
     instance must not undo what a worker has recorded. For columns in ``MARKS``, the mark takes its place, evaluated
     by the database in the statement that saves. Writing anything else is by ``QuerySet.update()`` alone.
+
+    A row that is inserted begins with the default, whatever the instance holds: a copy of a synced order, or one that
+    is saved again after its row was deleted, would otherwise be born as if Bronto had it, and never be sent. Only
+    ``bulk`` is the shop's to choose at birth. Fixtures are inserted as they are, and marked afterwards.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -59,6 +63,8 @@ class EngineColumn(Field):
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:  # noqa: FBT001 - Django's signature
         if add:
+            if self.attname != "bulk":
+                setattr(model_instance, self.attname, self.get_default())
             return super().pre_save(model_instance, add)
         return MARKS.get(self.attname, F(self.attname))
 

@@ -47,7 +47,7 @@ class FakeBronto:
             due_at=None,
             presence=Presence.PRESENT,
             last_sent=wire.storable(document),
-            last_sent_hash=payloads.fingerprint(document, "default"),
+            last_sent_hash=payloads.fingerprint(wire.dumps(document), "default"),
             bronto_order_id=bronto_id,
             synced_at=datetime.now(UTC),
             has_tracking=False,

@@ -18,6 +18,7 @@ from django.db.models import Count
 
 from bronto_orders.models import AccountStatus, Order, SyncAttempt
 from bronto_orders.testing import Sandbox
+from tests import transitions
 from tests.chaos import checks, history
 from tests.chaos.monkey import Monkey, lanes
 from tests.chaos.processes import Process, ProcessError, wait_for
@@ -56,6 +57,7 @@ class Campaign:
     def run(self) -> Outcome:
         """Play it to its end."""
         call_command("migrate", verbosity=0)
+        transitions.install()
         # The one that was used for it may not outlive the database's next restart.
         connection.close()
         history.keep(self.stage.sandbox.database)

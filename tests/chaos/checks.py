@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
+from tests import transitions
 from tests.chaos.history import State
 from tests.chaos.shop import PHANTOM
 
@@ -137,13 +138,15 @@ def left_over(end: End) -> Iterator[str]:
 
 
 def _was_left(end: End, order: Order, name: str, here: Any, there: Any) -> bool:
-    """Tell whether a value came with a request that its worker never wrote down: it was killed, or fell asleep."""
+    """Tell whether an ID that the shop has emptied came with a request that its worker never wrote down.
+
+    It was killed, or fell asleep. Nobody knows then that the ID is the shop's and not one that Bronto filled in.
+    """
     if name not in FILLED_BY_BRONTO or here:
         return False
-    bodies = order.sync_attempts.values_list("request_excerpt", flat=True)
-    recorded = {stamp_in(body) for body in bodies}
-    brought = {state.stamp for state in end.history[order.customer_order_id] if state.document[name] == there}
-    return not brought <= recorded
+    *_, brought = takewhile(lambda state: state.document[name] == there, reversed(end.history[str(order)]))
+    recorded = {stamp_in(body) for body in order.sync_attempts.values_list("request_excerpt", flat=True)}
+    return brought.stamp not in recorded
 
 
 def stamp_in(body: str) -> Decimal | None:
@@ -216,6 +219,11 @@ def nothing_was_refused(end: End) -> Iterator[str]:
         yield f"{attempt.order}: {attempt.operation} {attempt.outcome}, HTTP {attempt.http_status}, {attempt.reason}"
 
 
+def every_state_followed_from_the_one_before(end: End) -> Iterator[str]:
+    for was, became in sorted(transitions.unknown(), key=str):
+        yield f"from {was} to {became}"
+
+
 def the_shop_noticed_nothing(end: End) -> Iterator[str]:
     yield from end.shop_trouble
 
@@ -229,5 +237,6 @@ CHECKS: list[Check] = [
     nothing_older_follows_anything_newer,
     nothing_that_was_rolled_back_is_seen,
     nothing_was_refused,
+    every_state_followed_from_the_one_before,
     the_shop_noticed_nothing,
 ]

@@ -45,8 +45,6 @@ BRONTO_ORDERS = {
         "SETTLE_SECONDS": SETTLE_SECONDS,
         "BACKOFF_BASE": 0.5,
         "BACKOFF_CAP": 2,
-        # The faults are the service's and never one order's, so that none must be given up.
-        "MAX_ATTEMPTS": 100,
     },
 }
 LOGGING = {

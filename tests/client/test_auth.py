@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
+import uuid
 import warnings
 
 import pytest
@@ -25,6 +29,7 @@ from bronto_orders.exceptions import (
 from tests.client.caches import FrozenCache
 from tests.client.conftest import in_threads
 from tests.client.stub import SECRET, reply
+from tests.services import need
 
 ORDER = {"orderId": "o-1"}
 
@@ -322,6 +327,59 @@ def test_workers_share_a_token(bronto, make_client, shared_cache):
     bronto.token_delay = 0.2
     assert in_threads(8, lambda index: workers[index].get("o-1")) == [ORDER] * 8
     assert len(bronto.token_requests) == 1
+
+
+@pytest.fixture
+def redis_cache():
+    """A cache that processes share, with names of this test's own."""
+    need("redis-server", "redis")
+    from redis import Redis
+
+    address, prefix = "redis://127.0.0.1:6379/13", uuid.uuid4().hex
+    yield {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": address, "KEY_PREFIX": prefix}
+    with Redis.from_url(address) as redis:
+        for key in redis.scan_iter(f"{prefix}*"):
+            redis.delete(key)
+
+
+@pytest.mark.services
+@pytest.mark.slow
+def test_the_threads_of_several_processes_ask_for_one_token(bronto, redis_cache):
+    processes, threads = 4, 8
+    script = f"""
+        from concurrent.futures import ThreadPoolExecutor
+        from django.conf import settings
+        settings.configure(CACHES={{"default": {redis_cache!r}}})
+        from bronto_orders.client import BrontoClient, CacheTokenStore
+        client = BrontoClient("the-shop", {SECRET!r}, api_url={bronto.url!r}, token_url={bronto.token_url!r},
+                              total_timeout=20, token_store=CacheTokenStore(patience=5))
+        with client, ThreadPoolExecutor({threads}) as pool:
+            for _ in range(2):
+                input("ready\\n")
+                print(len(list(pool.map(lambda _: client.get("o-1"), range({threads})))))
+    """
+    bronto.token_delay = 0.5
+    with contextlib.ExitStack() as stack:
+        children = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-u", "-c", textwrap.dedent(script)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(processes)
+        ]
+        for grants in (["client_credentials"], ["client_credentials", "refresh_token"]):
+            for child in children:
+                assert child.stdout.readline() == "ready\n"
+            for child in children:
+                child.stdin.write("\n")
+                child.stdin.flush()
+            assert [child.stdout.readline() for child in children] == [f"{threads}\n"] * processes
+            assert bronto.grants == grants
+            bronto.revoke()
 
 
 def test_one_worker_renews_for_all(bronto, make_client, shared_cache):

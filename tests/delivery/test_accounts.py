@@ -84,6 +84,22 @@ def test_trying_now_ends_a_hold_and_no_pause(told: list[tuple[str, str]]) -> Non
     assert told == [("default", "released")]
 
 
+def test_trying_now_tries_what_was_refused(bronto: FakeBronto) -> None:
+    OrderFactory()
+    bronto.script.append(errors.AuthenticationError(status=403))
+    assert engine.deliver("default").counts == {"held": 1}
+    accounts.try_now("default")
+    assert engine.deliver("default").counts == {"accepted": 1}
+
+
+def test_trying_now_cuts_no_other_wait_short(bronto: FakeBronto) -> None:
+    order = OrderFactory()
+    Order.objects.filter(pk=order.pk).update(due_at=DbNow(50), sync_reason="server_error")
+    hold()
+    accounts.try_now("default")
+    assert engine.deliver("default").counts == {}
+
+
 def test_an_open_breaker_probes_then(bronto: FakeBronto) -> None:
     OrderFactory.create_batch(10)
     hold(held_reason="outage", breaker_state="open", consecutive_failures=9, refused_settings="")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -533,6 +534,24 @@ class TestLeases:
         given_back = row(order)
         assert (given_back.sync_state, given_back.attempts, given_back.lease_token) == (SyncState.PENDING, 0, None)
         assert Order.objects.due().get() == order
+
+    def test_an_update_leaves_time_to_settle_in(
+        self, bronto: FakeBronto, synced: Order, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Late enough in the lease that the call would end in time, and what it sent might land after the lease."""
+        Order.objects.filter(pk=synced.pk).update(shipped=True)
+        claim, monotonic = claims.claim, time.monotonic
+
+        def claim_slowly(*args: Any, **kwargs: Any) -> list[Order]:
+            monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 30)
+            monkeypatch.setattr(claims, "claim", lambda *args, **kwargs: [])
+            return claim(*args, **kwargs)
+
+        monkeypatch.setattr(claims, "claim", claim_slowly)
+        deliver()
+        assert bronto.calls == []
+        given_back = row(synced)
+        assert (given_back.sync_state, given_back.attempts, given_back.lease_token) == (SyncState.PENDING, 0, None)
 
     def test_query_counts_do_not_grow_with_the_batch(self) -> None:
         counts = []

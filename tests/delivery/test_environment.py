@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -128,6 +130,80 @@ class TestIdentity:
         assert environment.environment("default") == before
         monkeypatch.setitem(connections["default"].settings_dict, key, "other")
         assert environment.environment("default") != before
+
+    def test_another_server_at_the_same_address_is_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        if connection.vendor != "postgresql":
+            pytest.skip("PostgreSQL's")
+        before = environment.environment("default")
+        monkeypatch.setattr(environment, "_identities", {})
+        with CaptureQueriesContext(connection) as queries:
+            assert {environment.environment("default") for _ in range(2)} == {before}
+        assert len([query for query in queries if "pg_control_system" in query["sql"]]) == 1
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT system_identifier FROM pg_control_system()")
+            assert environment._identities == {"default": str(cursor.fetchone()[0])}
+        monkeypatch.setitem(environment._identities, "default", "7710839623143147638")
+        assert environment.environment("default") != before
+
+    @pytest.mark.parametrize("in_transaction", [False, True])
+    def test_a_server_that_does_not_tell(self, monkeypatch: pytest.MonkeyPatch, in_transaction: bool) -> None:
+        """As for a role that the function was taken from, and for other servers that speak PostgreSQL's protocol."""
+        if connection.vendor != "postgresql":
+            pytest.skip("PostgreSQL's")
+        monkeypatch.setattr(environment, "_identities", {})
+        role, function = "bronto_tests_nobody", "FUNCTION pg_control_system()"
+        with connection.cursor() as cursor:
+            cursor.execute(f"REVOKE EXECUTE ON {function} FROM PUBLIC")
+            cursor.execute(f"CREATE ROLE {role}")
+            try:
+                with transaction.atomic() if in_transaction else nullcontext():
+                    cursor.execute(f"SET ROLE {role}")
+                    assert environment.database_identity("default") == ""
+                    cursor.execute("SELECT 1")
+                    cursor.execute("RESET ROLE")
+            finally:
+                cursor.execute("RESET ROLE")
+                cursor.execute(f"DROP ROLE {role}")
+                cursor.execute(f"GRANT EXECUTE ON {function} TO PUBLIC")
+
+    def test_a_database_that_is_away_has_not_lost_its_identity(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def gone(*args: Any) -> None:
+            raise OperationalError("gone")
+
+        if connection.vendor != "postgresql":
+            pytest.skip("PostgreSQL's")
+        known = environment.database_identity("default")
+        monkeypatch.setattr(environment, "_identities", {})
+        with connection.execute_wrapper(gone), pytest.raises(OperationalError):
+            environment.database_identity("default")
+        assert environment.database_identity("default") == known
+
+    def test_another_sqlite_file_of_the_same_name_is_another(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setitem(connections["other"].settings_dict, "NAME", "shop.sqlite3")
+        seen = set()
+        for folder in ("production", "staging"):
+            (tmp_path / folder).mkdir()
+            monkeypatch.chdir(tmp_path / folder)
+            seen |= {environment.environment("other")}
+        assert len(seen) == 2
+
+    def test_a_link_to_it_is_the_same(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "shop.sqlite3").touch()
+        seen = set()
+        for release in ("1", "2"):
+            (tmp_path / release).mkdir()
+            (tmp_path / release / "shop.sqlite3").symlink_to(tmp_path / "shop.sqlite3")
+            monkeypatch.setitem(connections["other"].settings_dict, "NAME", tmp_path / release / "shop.sqlite3")
+            seen |= {environment.database_identity("other")}
+        assert seen == {str((tmp_path / "shop.sqlite3").resolve())}
+
+    @pytest.mark.parametrize("name", [":memory:", "file:memorydb_other?mode=memory&cache=shared"])
+    def test_a_database_in_memory_has_none(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+        monkeypatch.setitem(connections["other"].settings_dict, "NAME", name)
+        monkeypatch.chdir(tmp_path)
+        assert environment.database_identity("other") == ""
 
     def test_a_password_says_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = environment.environment("default")

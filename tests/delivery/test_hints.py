@@ -19,17 +19,23 @@ from typing import TypeVar
 
 import celery
 import pytest
+from amqp.exceptions import ChannelError
 from asgiref.sync import async_to_sync
 from django.db import connection, transaction
+from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, override_settings
+from django.test.utils import isolate_apps
 from django.urls import path
+from kombu import Connection
 
 from bronto_orders.delivery import hints
 from bronto_orders.models import Order
 from bronto_orders.per_process import PerProcess
+from tests.chaos.proxy import Proxies, Proxy, _Way
 from tests.conftest import Broker
 from tests.factories import OrderFactory
+from tests.services import need
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HINT = {"account": "default", "trigger": "signal", "using": "default"}
@@ -65,6 +71,42 @@ class TestAfterCommit:
         broker.hints()
         Order.objects.filter(pk=order.pk).update(attempts=3)
         assert broker.hints() == []
+
+
+class TestSubclasses:
+    """A shop may have models of its own that are orders."""
+
+    def test_a_proxy_wakes(self, broker: Broker) -> None:
+        with isolate_apps("bronto_orders"):
+
+            class Purchase(Order):
+                class Meta:
+                    proxy = True
+                    app_label = "bronto_orders"
+
+        order = OrderFactory()
+        broker.hints()
+        Purchase.objects.get(pk=order.pk).save()
+        assert broker.hints() == [HINT]
+
+    def test_a_child_wakes(self, broker: Broker) -> None:
+        with isolate_apps("bronto_orders"):
+
+            class Subscription(Order):
+                class Meta:
+                    app_label = "bronto_orders"
+
+        with connection.schema_editor() as editor:
+            editor.create_model(Subscription)
+        try:
+            child = Subscription(**model_to_dict(OrderFactory.build(), exclude=["id"]))
+            child.save()
+            assert broker.hints() == [HINT]
+            Subscription.objects.get(pk=child.pk).save()
+            assert broker.hints() == [HINT]
+        finally:
+            with connection.schema_editor() as editor:
+                editor.delete_model(Subscription)
 
 
 @pytest.mark.django_db(transaction=False)
@@ -176,7 +218,7 @@ class Wire:
         self.batches: list[list[hints.Message]] = []
         self.outcomes: list[Exception | None] = []
 
-    def send(self, task: object, messages: Iterable[hints.Message]) -> Exception | None:
+    def send(self, task: object, messages: Iterable[hints.Message], line: object) -> Exception | None:
         self.batches.append(list(messages))
         self.begun.release()
         assert self.go_on.acquire(timeout=10)
@@ -246,6 +288,46 @@ class TestPublisher:
         publisher.flush()
         assert len(wire.batches) == 2
 
+    def test_a_thread_that_hangs_is_left_behind(
+        self, wire: Wire, publisher: hints._Publisher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hints, "PATIENCE_SECONDS", 0.05)
+        monkeypatch.setattr(hints, "REST_SECONDS", 0.2)
+        threads = set(threading.enumerate())
+        began = time.monotonic()
+        while len(wire.batches) < 2:
+            publisher.publish(None, [hints.Message("eu", "default", "signal")])
+            assert time.monotonic() < began + 10
+            time.sleep(0.01)
+        assert time.monotonic() - began >= hints.REST_SECONDS
+        left, new = sorted(set(threading.enumerate()) - threads, key=lambda thread: thread is publisher._thread)
+        wire.outcomes = [OSError("what the old one finds out is no news")]
+        wire.go_on.release()
+        left.join(10)
+        assert not left.is_alive()
+        assert new.is_alive()
+        assert publisher._resume_at < time.monotonic()
+
+    def test_only_so_many_are_left_behind(
+        self, wire: Wire, publisher: hints._Publisher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hints, "PATIENCE_SECONDS", 0.01)
+        monkeypatch.setattr(hints, "REST_SECONDS", 0.05)
+        threads = threading.active_count()
+        began, hanging = time.monotonic(), hints.MOST_LEFT_BEHIND + 1
+        while time.monotonic() < began + 1.0 or len(wire.batches) < hanging:
+            publisher.publish(None, [hints.Message("eu", "default", "signal")])
+            assert time.monotonic() < began + 10
+            time.sleep(0.01)
+        assert len(wire.batches) == hanging
+        assert threading.active_count() == threads + hanging
+        # Whichever of them ends makes room, even before the latest does.
+        wire.go_on.release()
+        while len(wire.batches) == hanging:
+            publisher.publish(None, [hints.Message("eu", "default", "signal")])
+            assert time.monotonic() < began + 20
+            time.sleep(0.01)
+
     def test_no_thread_to_be_had(
         self,
         wire: Wire,
@@ -281,6 +363,113 @@ def test_a_script_that_saves_and_ends_has_its_hint_published(tmp_path: Path) -> 
     assert json.loads(message.read_text())["headers"]["task"] == hints.TASK
 
 
+def test_the_promise() -> None:
+    # As docs/reliability.md has it.
+    assert hints.PATIENCE_SECONDS == 0.5
+
+
+class BlackHole(Proxy):
+    """Loses what comes on connections that there are, as a firewall does that has forgotten them; new ones are well."""
+
+    def forget(self) -> None:
+        self.swallow("up", "down")
+        self._call(lambda: setattr(self, "_ways", {"up": _Way(), "down": _Way()}))
+
+
+@pytest.mark.services
+class TestBlackHole:
+    """The connection that the last hint went over gives no sign of life any more, nor does it end."""
+
+    PATIENT = {
+        "redis": {"socket_timeout": None, "socket_connect_timeout": None},
+        "amqp": {"confirm_publish": True, "read_timeout": None, "write_timeout": None},
+    }
+
+    @pytest.fixture(params=["redis", "amqp"])
+    def kind(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def proxy(self, kind: str) -> Iterator[BlackHole]:
+        need("redis-server", "redis") if kind == "redis" else need("rabbitmqctl", "amqp")
+        with Proxies() as proxies:
+            proxy = BlackHole(proxies._loop, 6379 if kind == "redis" else 5672)
+            proxies._proxies.append(proxy)
+            yield proxy
+
+    @pytest.fixture
+    def queue(self, kind: str) -> Iterator[Callable[[], int]]:
+        """A queue of this test's own. Tells how many messages have come, by another way than the proxy."""
+        self.name = f"bronto_orders_tests_{os.getpid()}"
+        address = "redis://127.0.0.1:6379/13" if kind == "redis" else "amqp://guest:guest@127.0.0.1:5672//"
+        with Connection(address) as connection, connection.SimpleQueue(self.name) as queue:
+
+            def size() -> int:
+                try:
+                    return queue.qsize()
+                except ChannelError:  # Redis has no empty lists
+                    return 0
+
+            try:
+                yield size
+            finally:
+                queue.queue.delete()
+
+    @pytest.fixture
+    def app(
+        self, kind: str, proxy: BlackHole, queue: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[celery.Celery]:
+        address = (
+            f"redis://127.0.0.1:{proxy.port}/13" if kind == "redis" else f"amqp://guest:guest@127.0.0.1:{proxy.port}//"
+        )
+        app = celery.Celery("shop", broker=address, set_as_current=False)
+        app.conf.task_default_queue = self.name
+        app.conf.broker_connection_timeout = 1
+        monkeypatch.setattr(hints, "current_app", app)
+        monkeypatch.setattr(hints, "REST_SECONDS", 2.0)
+        yield app
+        app.close()
+
+    @pytest.mark.parametrize("timeouts", ["ours", "none"])
+    @pytest.mark.parametrize("heals", ["for new connections", "entirely"])
+    def test_hints_come_back(
+        self,
+        kind: str,
+        timeouts: str,
+        heals: str,
+        app: celery.Celery,
+        proxy: BlackHole,
+        queue: Callable[[], int],
+        publisher: hints._Publisher,
+    ) -> None:
+        if timeouts == "none":
+            app.conf.broker_transport_options = self.PATIENT[kind]
+        saves: list[float] = []
+
+        def save_until(came: int, seconds: float) -> bool:
+            ends_at = time.monotonic() + seconds
+            while queue() < came:
+                saves.append(timed(OrderFactory)[0])
+                time.sleep(0.05)
+                if time.monotonic() > ends_at:
+                    return False
+            return True
+
+        OrderFactory()
+        assert save_until(1, 10)
+        saves.clear()
+        proxy.swallow("up", "down")
+        assert not save_until(queue() + 1000, hints.PATIENCE_SECONDS * 2)
+        if heals == "entirely":
+            proxy.heal()
+        else:
+            proxy.forget()
+        assert save_until(queue() + 1, 2 * hints.REST_SECONDS + 2)
+        assert statistics.median(saves) < 0.05
+        assert max(saves) < 0.05 + TestBrokenBroker.SLACK
+        proxy.heal()
+
+
 class TestBrokenBroker:
     """Celery has its default settings here, with which it waits for a silent broker for ever."""
 
@@ -306,6 +495,8 @@ class TestBrokenBroker:
     def assert_nobody_waits(self, publisher: hints._Publisher, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, "bronto_orders"):
             first, order = timed(OrderFactory)
+            # Twice: on a busy machine the thread begins late.
+            publisher.flush()
             publisher.flush()
             later = [timed(lambda: hints.wake({"default"}))[0] for _ in range(50)]
         assert order.pk

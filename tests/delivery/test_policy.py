@@ -9,7 +9,7 @@ import pytest
 from bronto_orders import exceptions as errors
 from bronto_orders.conf import DeliverySettings
 from bronto_orders.delivery import policy
-from bronto_orders.delivery.policy import Exchange, Operation, Outcome, Standing, decide
+from bronto_orders.delivery.policy import Blame, Exchange, Operation, Outcome, Standing, decide
 from bronto_orders.models import Presence, SyncState
 
 SETTINGS = DeliverySettings()
@@ -63,6 +63,45 @@ def test_refused_credentials_hold_the_account(exchange: Exchange, error: errors.
     decision = after(exchange, error)
     assert (decision.state, decision.standing, decision.counts) == (SyncState.PENDING, Standing.AUTH, False)
     assert decision.presence is None
+
+
+class TestNotLetIn:
+    @pytest.mark.parametrize("status", [401, 403])
+    @pytest.mark.parametrize(
+        ("blame", "outcome", "reason", "counts", "standing"),
+        [
+            (Blame.ACCOUNT, Outcome.HELD, "auth", False, Standing.AUTH),
+            (Blame.UNCLEAR, Outcome.DEFERRED, "refused", False, Standing.DOUBTFUL),
+            (Blame.ORDER, Outcome.DEFERRED, "refused", True, Standing.SILENT),
+        ],
+    )
+    def test_by_blame(
+        self, status: int, blame: Blame, outcome: str, reason: str, counts: bool, standing: Standing
+    ) -> None:
+        decision = after(UPDATE, bad(errors.AuthenticationError, status, "blocked."), blame=blame)
+        assert (decision.state, decision.outcome, decision.reason) == (SyncState.PENDING, outcome, reason)
+        assert (decision.counts, decision.standing, decision.presence) == (counts, standing, None)
+        assert decision.delay >= policy.REFUSED_SECONDS
+        assert "(blocked)" in decision.message
+
+    @pytest.mark.parametrize("blame", Blame)
+    def test_a_refusal_by_the_token_endpoint_is_the_accounts(self, blame: Blame) -> None:
+        assert after(UPDATE, errors.TokenRefusedError(), blame=blame).standing is Standing.AUTH
+
+    @pytest.mark.parametrize(
+        ("blame", "healthy", "state"),
+        [
+            (Blame.ORDER, True, SyncState.REJECTED),
+            (Blame.ORDER, False, SyncState.PENDING),
+            (Blame.UNCLEAR, True, SyncState.PENDING),
+            (Blame.ACCOUNT, True, SyncState.PENDING),
+        ],
+    )
+    def test_is_given_up_only_if_it_alone_is_refused(self, blame: Blame, healthy: bool, state: SyncState) -> None:
+        error = bad(errors.AuthenticationError, 403)
+        decision = after(UPDATE, error, attempts=SETTINGS.max_attempts, blame=blame, healthy=healthy)
+        assert decision.state is state
+        assert decision.reason == ("poison" if state is SyncState.REJECTED else decision.reason)
 
 
 @pytest.mark.parametrize("status", [407, 421, 425])
@@ -131,8 +170,25 @@ class TestTrouble:
         assert decision.delay > 0
         assert not decision.settle
 
-    def test_retry_after_of_a_503_is_honoured(self) -> None:
-        assert after(UPDATE, bad(errors.ServerError, 503, retry_after=120)).delay >= 120
+    @pytest.mark.parametrize("status", [500, 503, 504])
+    def test_retry_after_of_a_503_is_honoured(self, status: int) -> None:
+        assert after(UPDATE, bad(errors.ServerError, status, retry_after=120)).delay >= 120
+
+    @pytest.mark.parametrize("status", [408, 502, 503, 504, 521])
+    def test_it_pauses_the_account(self, status: int) -> None:
+        decision = after(UPDATE, bad(errors.ServerError, status, retry_after=120))
+        assert (decision.standing, decision.counts) == (Standing.FAILING, True)
+        assert 120 <= decision.retry_after <= 150
+        assert f"A pause of {round(decision.retry_after)} seconds" in decision.message
+
+    @pytest.mark.parametrize(("asked", "low", "high"), [(None, 0, 0), (0, 0, 0), (-3, 0, 0), (1e9, 3600, 4500)])
+    def test_odd_pauses(self, asked: float | None, low: float, high: float) -> None:
+        decision = after(UPDATE, bad(errors.ServerError, 503, retry_after=asked))
+        assert low <= decision.retry_after <= high
+        assert ("pause" in decision.message) == (high > 0)
+
+    def test_one_order_that_fails_pauses_nobody(self) -> None:
+        assert after(UPDATE, bad(errors.ServerError, 500, retry_after=120)).retry_after == 0
 
     @pytest.mark.parametrize("error", [errors.NotSentError(), errors.TokenUnavailableError()], ids=repr)
     def test_unreachable_does_not_count(self, error: errors.BrontoError) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bronto_orders import tasks
@@ -44,6 +46,13 @@ def test_each_order_keeps_its_newest() -> None:
     assert engine.prune(days=90, per_order=3, batch_size=2) == 4
     assert kept() == newest + all_of_it
     assert engine.prune(days=90, per_order=3) == 0
+
+
+def test_in_batches() -> None:
+    attempts(OrderFactory(), 5, days=91)
+    with CaptureQueriesContext(connection) as queries:
+        engine.prune(days=90, batch_size=2)
+    assert len([query for query in queries if query["sql"].startswith("DELETE")]) == 3
 
 
 def test_none_may_be_kept() -> None:

@@ -70,6 +70,19 @@ def test_the_release_is_told_once(bronto: FakeBronto) -> None:
     assert told == ["default"]
 
 
+@pytest.mark.parametrize("last", ["held", "deferred"])
+def test_the_refused_orders_are_among_those_tried(bronto: FakeBronto, last: str) -> None:
+    OrderFactory()
+    if last == "deferred":
+        assert deliver() == {"accepted": 1}
+        OrderFactory()
+    bronto.script.append(AUTH)
+    assert deliver() == {last: 1}
+    AccountStatus.objects.update(held_until=DbNow(30), refused_settings="old")
+    with override_settings(BRONTO_ORDERS={"ACCOUNTS": {"default": {"CLIENT_SECRET": "new"}}}):
+        assert engine.deliver("default").counts == {"accepted": 1}
+
+
 def test_what_does_not_decide_about_access_changes_nothing(bronto: FakeBronto) -> None:
     OrderFactory()
     bronto.script.append(AUTH)

@@ -19,6 +19,7 @@ app = celery.Celery("tests")
 app.conf.update(
     broker_url=os.environ.get("BRONTO_TEST_BROKER", "memory://"),
     broker_connection_retry_on_startup=True,
+    task_default_queue=os.environ.get("BRONTO_TEST_QUEUE", "celery"),
     task_ignore_result=True,
     worker_prefetch_multiplier=1,
     worker_lost_wait=1.0,

@@ -76,9 +76,11 @@ class Process:
 class Stack:
     """A sandbox at a fixed address, a broker, and workers, each of which can be stopped and started."""
 
-    def __init__(self, folder: Path, broker: str) -> None:
+    def __init__(self, folder: Path, broker: str, *, pool: str = "prefork", queue: str = "celery") -> None:
         self.folder = folder
         self.broker = broker
+        self.pool = pool
+        self.queue = queue
         self.port = free_port()
         self.sandbox = Sandbox(f"http://127.0.0.1:{self.port}")
         self.sandbox_process: Process | None = None
@@ -108,15 +110,18 @@ class Stack:
         assert self.sandbox_process is not None
         self.sandbox_process.kill()
 
-    def start_worker(self, *, pool: str = "prefork", **environment: str) -> Process:
+    def start_worker(self, **environment: str) -> Process:
         number = len(self.workers)
         log = self.folder / f"worker{number}.log"
+        # Celery has no beat within a gevent pool.
+        beat = [] if self.pool == "gevent" else ["-B", "-s", str(self.folder / f"beat{number}")]
         worker = Process(
-            *(sys.executable, "-m", "celery", "-A", "tests.workers.celery_app", "worker", "--pool", pool),
-            *("-c", "2", "-B", "-s", str(self.folder / f"beat{number}"), "-l", "INFO", "-n", f"worker{number}@%h"),
+            *(sys.executable, "-m", "celery", "-A", "tests.workers.celery_app", "worker", "--pool", self.pool),
+            *("-c", "2", *beat, "-l", "INFO", "-n", f"worker{number}@%h"),
             log=log,
             BRONTO_TEST_DATABASE_NAME=connection.settings_dict["NAME"],
             BRONTO_TEST_BROKER=self.broker,
+            BRONTO_TEST_QUEUE=self.queue,
             BRONTO_TEST_BROKER_FOLDER=str(self.folder) if self.broker.startswith("filesystem") else "",
             BRONTO_TEST_SETTINGS=json.dumps(self.settings),
             **environment,
@@ -134,11 +139,14 @@ class Stack:
         return "\n".join(f"--- {log.name}\n{log.read_text()[-4000:]}" for log in sorted(self.folder.glob("*.log")))
 
 
-def running_stack(folder: Path, broker: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+def running_stack(
+    folder: Path, broker: str, monkeypatch: pytest.MonkeyPatch, *, pool: str = "prefork", queue: str = "celery"
+) -> Iterator[Stack]:
     for name in ("messages", "control"):
         (folder / name).mkdir()
-    stack = Stack(folder, broker)
+    stack = Stack(folder, broker, pool=pool, queue=queue)
     app = celery.Celery("shop", broker=broker, set_as_current=False)
+    app.conf.task_default_queue = queue
     app.conf.broker_transport_options = (
         {
             "data_folder_in": str(folder / "messages"),
@@ -160,6 +168,16 @@ def running_stack(folder: Path, broker: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def stack(tmp_path: Path, transactional_db: None, broker: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+def pool() -> str:
+    """The kind of Celery's pool; tests that try others take it as a parameter."""
+    return "prefork"
+
+
+@pytest.fixture
+def stack(
+    tmp_path: Path, transactional_db: None, broker: object, monkeypatch: pytest.MonkeyPatch, pool: str
+) -> Iterator[Stack]:
     """The shop, the sandbox and workers with a broker that needs no server."""
-    yield from running_stack(tmp_path, "filesystem://", monkeypatch)
+    if pool == "gevent":
+        pytest.importorskip("gevent", reason="the Python package gevent is needed for this test")
+    yield from running_stack(tmp_path, "filesystem://", monkeypatch, pool=pool)

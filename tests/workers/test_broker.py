@@ -1,7 +1,8 @@
-"""The same workers with a Redis of their own that is taken away and given back."""
+"""The same workers with a Redis of their own that is taken away and given back, and with RabbitMQ."""
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kombu import Connection, Queue
 
-from bronto_orders.models import Order, SyncState
+from bronto_orders.models import Order, SyncAttempt, SyncState
 from tests.factories import OrderFactory
 from tests.services import need
 from tests.workers.conftest import Process, Stack, eventually, free_port, running_stack
@@ -78,3 +80,26 @@ def test_frozen(stack: Stack, redis: Redis) -> None:
     redis.process.popen.send_signal(signal.SIGCONT)
     eventually(synced, seconds=60)
     assert len(stack.sandbox.orders) == 21
+
+
+@pytest.fixture
+def rabbitmq(
+    tmp_path: Path, transactional_db: None, broker: object, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stack]:
+    """Workers on a queue of this test's own."""
+    need("rabbitmqctl", "amqp")
+    address, name = "amqp://guest:guest@127.0.0.1:5672//", f"bronto_orders_workers_{os.getpid()}"
+    yield from running_stack(tmp_path, address, monkeypatch, queue=name)
+    with Connection(address) as connection:
+        Queue(name, channel=connection.default_channel).delete()
+
+
+def test_rabbitmq(rabbitmq: Stack) -> None:
+    rabbitmq.start_worker()
+    order = OrderFactory(items=2)
+    eventually(synced)
+    order.shipped = True
+    order.save()
+    eventually(synced)
+    assert rabbitmq.sandbox.orders[0]["states"]["shipped"] is True
+    assert "signal" in SyncAttempt.objects.values_list("trigger", flat=True)

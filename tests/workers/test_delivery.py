@@ -21,6 +21,7 @@ def synced(*orders: Order) -> bool:
     }
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
 def test_a_saved_order_arrives_and_so_does_its_change(stack: Stack) -> None:
     stack.start_worker()
     order = OrderFactory(items=3)
@@ -50,6 +51,30 @@ def test_worker_killed_with_a_request_in_flight(stack: Stack) -> None:
     assert len(stack.sandbox.orders) == 1
     assert len([event for event in stack.sandbox.events if event["kind"] == "orderAdded"]) <= 1
     assert Order.objects.get(pk=order.pk).bronto_order_id == stack.sandbox.orders[0]["orderId"]
+
+
+def test_the_backlog_of_one_account_keeps_no_other_waiting(stack: Stack) -> None:
+    accounts = stack.settings["ACCOUNTS"]
+    accounts["eu"] = {**accounts["default"]}
+    accounts["default"]["CONCURRENCY"] = 1
+    stack.sandbox.set_faults({"match": {"path": "/orders"}, "latency": 0.5})
+    stack.start_worker()
+    # 4 orders a second at most, by both processes of the pool: a minute and a half of work.
+    Order.objects.bulk_create(OrderFactory.build_batch(350))
+
+    def busy() -> bool:
+        OrderFactory()
+        return Order.objects.filter(sync_state=SyncState.SYNCED).count() >= 8
+
+    eventually(busy, every=0.2)
+    order = OrderFactory(account="eu")
+
+    def arrived() -> bool:
+        OrderFactory()
+        return synced(order)
+
+    eventually(arrived, seconds=15, every=0.2)
+    assert Order.objects.due().filter(account="default").count() > 200
 
 
 def test_broker_gone_while_saving(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ def adds(stack: Stack) -> Counter[str]:
     return Counter(event["customerOrderId"] for event in stack.sandbox.events if event["kind"] == "orderAdded")
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_sigterm_in_the_middle_of_a_backlog(stack: Stack) -> None:
     # 8 orders a second: 25 seconds of work.
     stack.settings["ACCOUNTS"]["default"]["CONCURRENCY"] = 4

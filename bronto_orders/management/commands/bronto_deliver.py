@@ -9,14 +9,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import claims, engine
+from bronto_orders.delivery import claims, turns
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import AccountStatus
 
 #: Seconds between looks for due orders with --loop.
 PAUSE_SECONDS = 1.0
-#: Seconds that one account may take with --loop before the next has its turn.
-TURN_SECONDS = 10.0
 
 
 class Command(BaseCommand):
@@ -59,15 +57,12 @@ class Command(BaseCommand):
     def _deliver(self, accounts: list[str], options: dict[str, Any], stop: threading.Event) -> list[str]:
         """Deliver for each account; one that is not configured properly stops no other. Returns what is wrong."""
         complaints = []
-        budget = TURN_SECONDS if options["loop"] else None
-        for account in accounts:
-            try:
-                report = engine.deliver(account, using=options["database"], stopping=stop.is_set, budget_seconds=budget)
-            except BrontoConfigurationError as error:
-                complaints.append(str(error))
-                continue
-            if options["verbosity"] and not (options["loop"] and not report.counts):
-                self.stdout.write(f"{account}: {report}{self._hold(account, options['database'])}")
+        using = options["database"]
+        for turn in turns.take(accounts, accounts, using=using, stopping=stop.is_set):
+            if turn.error:
+                complaints.append(str(turn.error))
+            elif options["verbosity"] and (turn.report.counts or not options["loop"]):
+                self.stdout.write(f"{turn.account}: {turn.report}{self._hold(turn.account, using)}")
         return complaints
 
     @staticmethod

@@ -17,7 +17,8 @@ demo-once: .venv/.demo ## Play the demo without a browser: one order, from click
 test: .venv/.test ## Run every test that needs no server
 	@$(VENV_PYTHON) -m pytest -m "not services and not browser and not fuzz and not chaos"
 
-bench: .venv/.test ## Measure how fast the sandbox serves
+bench: .venv/.test .venv/.services ## Measure delivery and print each figure beside its target; the sandbox after it
+	@$(VENV_PYTHON) -m benchmarks
 	@$(VENV_PYTHON) -m benchmarks.sandbox
 
 chaos: .venv/.test .venv/.services ## Break real services under load: make chaos N=2000 SEED=7 ON=redis-postgresql

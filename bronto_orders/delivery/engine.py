@@ -44,7 +44,7 @@ FLUSH_SECONDS = 0.1
 GATHER_SECONDS = 0.01
 #: Orders are claimed ahead for so many seconds of work, lest threads wait while results are recorded and others
 #: claimed. More would let leases age, and keep orders from other workers.
-AHEAD_SECONDS = 0.4
+AHEAD_SECONDS = 0.8
 #: Every so many claims bulk orders have their turn, however many live ones are due.
 BULK_TURN = 5
 #: Seconds that orders under which workers have died may take at the end of a run, if its budget leaves less.
@@ -189,7 +189,7 @@ class _Run:
         """How many orders may be claimed and not recorded: those in flight and, with them, some that wait."""
         threads = self.account.concurrency
         ahead = math.ceil(threads * AHEAD_SECONDS / max(self.latency, 0.01))
-        return threads + min(max(ahead, (threads + 1) // 2), 8 * threads)
+        return threads + min(max(ahead, (threads + 1) // 2), 16 * threads)
 
     def _halted(self) -> bool:
         return self.stopping() or self.gate.held

@@ -20,6 +20,7 @@ from django.test import override_settings
 from bronto_orders.delivery import hints
 from bronto_orders.per_process import PerProcess
 from bronto_orders.testing import Sandbox
+from tests.services import need_package
 
 #: Short enough for a test to wait for a lease, and as long as the system checks ask for.
 DELIVERY = {"ADD_LEASE_SECONDS": 7, "UPDATE_LEASE_SECONDS": 9, "SETTLE_SECONDS": 2, "BACKOFF_CAP": 2}
@@ -179,5 +180,5 @@ def stack(
 ) -> Iterator[Stack]:
     """The shop, the sandbox and workers with a broker that needs no server."""
     if pool == "gevent":
-        pytest.importorskip("gevent", reason="the Python package gevent is needed for this test")
+        need_package("gevent")
     yield from running_stack(tmp_path, "filesystem://", monkeypatch, pool=pool)

@@ -21,7 +21,7 @@ def synced(*orders: Order) -> bool:
     }
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", pytest.param("gevent", marks=pytest.mark.services)])
 def test_a_saved_order_arrives_and_so_does_its_change(stack: Stack) -> None:
     stack.start_worker()
     order = OrderFactory(items=3)

@@ -8,7 +8,7 @@ from celery.signals import worker_shutting_down
 from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import engine, turns
+from bronto_orders.delivery import engine, hints, turns
 
 #: One byte that a worker's main process shares with the pool processes that it forks: set once it is told to end.
 _ending = mmap.mmap(-1, 1)
@@ -32,7 +32,11 @@ def deliver(
     """Deliver the account's due orders, in turns with other accounts' if it has many, or those of ``pks`` alone."""
     seconds = engine.TASK_SECONDS
     if pks is not None:
-        engine.deliver(account, pks=pks, trigger=trigger, using=using, budget_seconds=seconds, stopping=is_ending)
+        report = engine.deliver(
+            account, pks=pks, trigger=trigger, using=using, budget_seconds=seconds, stopping=is_ending
+        )
+        if report.more_due:
+            hints.wake({account}, using=using, trigger=trigger)
         return
     accounts = bronto_settings.account_names
     for turn in turns.take([account], accounts, using=using, trigger=trigger, seconds=seconds, stopping=is_ending):

@@ -41,6 +41,7 @@ TASK_SECONDS = 50.0
 #: Results are recorded when there are this many, or when the oldest has waited this many seconds.
 FLUSH_RESULTS = 100
 FLUSH_SECONDS = 0.1
+#: Seconds between looks while results gather.
 GATHER_SECONDS = 0.01
 #: Orders are claimed ahead for so many seconds of work, lest threads wait while results are recorded and others
 #: claimed. More would let leases age, and keep orders from other workers.
@@ -188,8 +189,10 @@ class _Run:
     def capacity(self) -> int:
         """How many orders may be claimed and not recorded: those in flight and, with them, some that wait."""
         threads = self.account.concurrency
-        ahead = math.ceil(threads * AHEAD_SECONDS / max(self.latency, 0.01))
-        return threads + min(max(ahead, (threads + 1) // 2), 16 * threads)
+        # Not for longer than half the time in which a lease lets a request start.
+        seconds = min(AHEAD_SECONDS, min(self._time_to_start(operation) for operation in Operation) / 2)
+        ahead = math.ceil(threads * seconds / max(self.latency, 0.01))
+        return threads + min(max(ahead, (threads + 1) // 2), 8 * threads)
 
     def _halted(self) -> bool:
         return self.stopping() or self.gate.held
@@ -235,15 +238,22 @@ class _Run:
         jobs, settled = self._prepare(orders, claimed_at)
         self._settle(settled)
         for job in jobs:
-            self.in_flight += 1
             threads.submit(job)
+            self.in_flight += 1
         if not self.in_flight:
             self._with_database(self.gate.end_probe)
         return len(jobs)
 
     def _settle(self, settled: list[records.Settled]) -> None:
-        if settled:
+        if not settled:
+            return
+        try:
             self._with_database(lambda: records.settle(settled, using=self.using))
+        except Exception as error:  # no reason to lose the results of others
+            if self._is_gone(error):
+                raise
+            logger.error("%d orders are left to the end of their leases: %s", len(settled), type(error).__name__)
+            return
         for end in settled:
             self.report.add(end.outcome)
 
@@ -261,6 +271,9 @@ class _Run:
                 return orders
         if allowed.bulk == allowed.requests:
             return self._claim(allowed.requests, claims.Turn.ANY)
+        if allowed.bulk and not self.gate.breaker_closed:
+            # The right to probe is for one claim.
+            return self._claim(allowed.bulk, claims.Turn.ANY)
         orders = self._claim(allowed.requests, claims.Turn.LIVE)
         room = min(allowed.requests - len(orders), allowed.bulk)
         return [*orders, *(self._claim(room, claims.Turn.BULK) if room > 0 else [])]
@@ -296,9 +309,9 @@ class _Run:
                     break
                 # Rather than to be woken by each: that would cost the threads that send more than it costs this one.
                 time.sleep(GATHER_SECONDS)
-        sent = [result.duration for result in results if result.sent]
-        if sent:
-            self.latency = sum(sent) / len(sent)
+        answered = [result.duration for result in results if result.answer]
+        if answered:
+            self.latency = sum(answered) / len(answered)
         return results
 
     def _record(self, results: list[Result]) -> None:
@@ -315,7 +328,7 @@ class _Run:
             logger.error("Results could not be recorded together (%s); one by one now.", type(error).__name__)
             self._write([], unsent)
             self.postponed = [late for item in decided for late in self._write_alone(item)]
-        if len(self.postponed) == len(decided):
+        if self.postponed and len(self.postponed) == len(decided):
             time.sleep(POLL_SECONDS)
         self.in_flight -= len(decided) + len(unsent) - len(self.postponed)
         self.more_due = True
@@ -387,10 +400,7 @@ class _Run:
         push = next_push(order, document, with_order_date=self.account.update_order_date)
         if push.idle:
             return None
-        adding = push.operation == Operation.ADD
         resync = (order.resync_options or {}) if order.resync_revision == order.lease_revision else {}
-        lease = self.delivery.add_lease_seconds if adding else self.delivery.update_lease_seconds
-        reserve = self.account.total_timeout + GUARD_SECONDS + (0 if adding else self.delivery.settle_seconds)
         return Job(
             order=order,
             push=push,
@@ -401,20 +411,26 @@ class _Run:
                 "trigger_events": resync.get("trigger_events", self.account.trigger_events),
                 "ignore_invalid_tid": self.account.ignore_invalid_tid,
             },
-            start_before=claimed_at + lease - reserve,
+            start_before=claimed_at + self._time_to_start(push.operation),
             call_seconds=self.account.total_timeout,
         )
 
     def _is_gone(self, error: Exception) -> bool:
-        """Tell whether it is the database that is away: to wait for it once more for each result would take hours."""
+        """Tell whether it is the database that takes no writes: to wait once more for each result would take hours."""
         if not isinstance(error, OperationalError | InterfaceError):
             return False
-        connection = connections[self.using]
         try:
-            connection.ensure_connection()
-            return not connection.is_usable()
+            self.gate.touch()
         except (OperationalError, InterfaceError):
             return True
+        return False
+
+    def _time_to_start(self, operation: Operation) -> float:
+        """Return for how many seconds after the claim a request may start: what is left must do for it to land."""
+        call = self.account.total_timeout + GUARD_SECONDS
+        if operation == Operation.ADD:
+            return self.delivery.add_lease_seconds - call
+        return self.delivery.update_lease_seconds - call - self.delivery.settle_seconds
 
     def _with_database(self, work: Callable[[], T]) -> T:
         """Do database work; when the server goes away, connect anew and go on, holding on to what is in memory."""

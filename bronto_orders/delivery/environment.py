@@ -10,7 +10,7 @@ import hashlib
 import os
 
 from django.conf import settings
-from django.db import ProgrammingError, connections, transaction
+from django.db import NotSupportedError, ProgrammingError, connections, transaction
 from django.utils.crypto import salted_hmac
 
 from bronto_orders.conf import AccountSettings, bronto_settings
@@ -93,7 +93,7 @@ def _system_identifier(using: str) -> str:
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
             cursor.execute("SELECT system_identifier FROM pg_control_system()")
             return str(cursor.fetchone()[0])
-    except ProgrammingError:
+    except (NotSupportedError, ProgrammingError):
         return ""
 
 

@@ -40,6 +40,7 @@ from django.db.models import (
     Case,
     DateTimeField,
     ExpressionWrapper,
+    F,
     Q,
     QuerySet,
     Subquery,
@@ -246,6 +247,7 @@ class Gate:
             columns["breaker_state"] = AccountStatus.Breaker.CLOSED
             if self._hold is None or self._hold.reason == _OUTAGE or time.monotonic() > self._held_until:
                 self._hold, self._held_until, self.held_reason = None, float("-inf"), ""
+                self.held = False
                 columns["hold"] = None
         return columns
 
@@ -287,8 +289,12 @@ class Gate:
                 before = self._reason_before
             self._reason_before = None
             written = self._lengthen(hold) if hold else self._lift()
-            if written and reason != before:
+            if written and reason != before and (reason or not status.paused):
                 self._news = reason
+
+    def touch(self) -> None:
+        """Write nothing new. Raises what the database raises when it takes no writes."""
+        self._row.update(paused=F("paused"))
 
     def _lift(self) -> int:
         """End the breaker's hold, or one that is over. What another worker was told meanwhile stands."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import time
 from collections.abc import Collection, Iterable
@@ -175,6 +176,7 @@ class _Publisher:
         #: Since when the broker has had messages and has not answered.
         self._sending_since: float | None = None
         self._resume_at = 0.0
+        self._process = os.getpid()
         atexit.register(self.flush)
 
     def publish(self, task: Publishable, messages: Iterable[Message]) -> None:
@@ -195,7 +197,9 @@ class _Publisher:
                 self._rest(str(error))
 
     def flush(self) -> None:
-        """Wait until all is published, for PATIENCE_SECONDS at most."""
+        """Wait until all is published, for PATIENCE_SECONDS at most; in a forked child, where nobody publishes, not."""
+        if os.getpid() != self._process:
+            return
         with self._changed:
             self._changed.wait_for(lambda: not self._wanted and self._sending_since is None, PATIENCE_SECONDS)
 

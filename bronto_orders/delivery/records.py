@@ -280,7 +280,7 @@ def _attempt(item: Decided, outcome: str) -> SyncAttempt:
         reason=printable(excerpt(str(error))) if error else "",
         decision=decision.message or _decision(differences),
         request_excerpt=redacted_body(job.body_json),
-        answer_excerpt=redacted_body(getattr(answer, "body", b"") or wire.dumps(answer)) if answer else "",
+        answer_excerpt=printable(redacted_body(getattr(answer, "body", b"") or wire.dumps(answer))) if answer else "",
         differences=differences,
     )
 

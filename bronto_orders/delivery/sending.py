@@ -78,17 +78,17 @@ def send(client: BrontoClient, job: Job, halted: Callable[[], bool]) -> Result:
         return result
     result.sent = True
     started = time.monotonic()
-    try:
-        # Not from now: this process may have been stopped since the guard looked.
-        with ending_by(job.start_before + job.call_seconds):
+    # Not from now: this process may have been stopped since the guard looked.
+    with ending_by(job.start_before + job.call_seconds):
+        try:
             result.answer = _call(client, job)
-    except errors.BrontoError as error:
-        result.error = error
-        if type(error) is errors.ConflictError and job.push.operation == Operation.ADD:
-            result.found = _look_up(client, job)
-    except Exception as error:  # a bug of ours must neither end the thread nor lose the order
-        logger.error("Sending order %d failed: %s", job.order.pk, type(error).__name__, extra=log_ids(job.order))
-        result.error = errors.FateUnknownError(f"internal error: {type(error).__name__}")
+        except errors.BrontoError as error:
+            result.error = error
+            if type(error) is errors.ConflictError and job.push.operation == Operation.ADD:
+                result.found = _look_up(client, job)
+        except Exception as error:  # a bug of ours must neither end the thread nor lose the order
+            logger.error("Sending order %d failed: %s", job.order.pk, type(error).__name__, extra=log_ids(job.order))
+            result.error = errors.FateUnknownError(f"internal error: {type(error).__name__}")
     result.duration = time.monotonic() - started
     return result
 

@@ -39,11 +39,16 @@ class Threads(Generic[T]):
 
     def submit(self, job: T) -> None:
         """Have the job done by the next thread that is free."""
-        self._jobs.put(job)
         if len(self._threads) < self._count:
             thread = Thread(target=self._run, name=f"bronto-orders-send-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system's limit is reached: those that run do it
+                if not self._threads:
+                    raise
+            else:
+                self._threads.append(thread)
+        self._jobs.put(job)
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 
 from bronto_orders.admin.orders import NumberField
@@ -108,6 +109,7 @@ def test_attempts_are_shown_newest_first_and_no_more_than_twenty(admin_client, d
         attempt(order, revision=number + 1, trigger=f"admin:{jane.pk}", decision=f"Decision {number}.", http_status=200)
     attempt(order, outcome="unknown", reason="No answer.", request_excerpt="{ask}", answer_excerpt="{say}")
     attempt(OrderFactory(), decision="Of another order.")
+    ContentType.objects.get_for_model(Order)  # cached from then on
     with django_assert_num_queries(6):  # session, user, order, items, attempts, people
         response = admin_client.get(url("change", order))
     page = response.content.decode()

@@ -32,6 +32,21 @@ def test_no_more_threads_than_jobs_or_than_allowed() -> None:
     assert len(seen) == 2
 
 
+def test_fewer_threads_than_wanted_do_the_work_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, done = threading.Thread.start, []
+
+    def start_one(thread: threading.Thread) -> None:
+        if thread.name == "bronto-orders-send-1":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with Threads(3, done.append) as threads:
+        for number in range(5):
+            threads.submit(number)
+    assert sorted(done) == list(range(5))
+
+
 def test_after_an_error_only_what_was_begun_is_done() -> None:
     begun, go_on, done = threading.Event(), threading.Event(), []
 

@@ -26,6 +26,7 @@ ALL = ["default", "eu", "us"]
 @pytest.fixture(autouse=True)
 def accounts(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TURN_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "AHEAD_SECONDS", 0.0)
     settings.BRONTO_ORDERS = {"ACCOUNTS": {name: {"CONCURRENCY": 1} for name in ALL}}
 
 

@@ -56,11 +56,11 @@ class Command(BaseCommand):
 
     def _deliver(self, accounts: list[str], options: dict[str, Any], stop: threading.Event) -> list[str]:
         """Deliver for each account; one that is not configured properly stops no other. Returns what is wrong."""
-        complaints = []
+        complaints: list[str] = []
         using = options["database"]
         for turn in turns.take(accounts, accounts, using=using, stopping=stop.is_set):
             if turn.error:
-                complaints.append(str(turn.error))
+                complaints += {str(turn.error)}.difference(complaints)
             elif options["verbosity"] and (turn.report.counts or not options["loop"]):
                 self.stdout.write(f"{turn.account}: {turn.report}{self._hold(turn.account, using)}")
         return complaints

@@ -62,7 +62,7 @@ def write(figures: Sequence[Figure], servers: Iterable[str]) -> None:
 
 
 def _markdown(figures: Sequence[Figure], servers: Iterable[str]) -> str:
-    lines = [f"Measured on: {machine(servers)}.", ""]
+    lines = [f"![Each figure beside its target](images/{PICTURE.name})", "", f"Measured on: {machine(servers)}.", ""]
     for name in dict.fromkeys(figure.benchmark for figure in figures):
         lines += [f"### `python -m benchmarks {name}`", "", "| figure | measured | target | | runs |"]
         lines.append("|---|--:|--:|---|---|")

@@ -3,7 +3,7 @@
 The order of events when a token is needed: this process's copy; else one thread asks the store; else, under the
 store's lock, the token endpoint, with the refresh grant first. All others wait for that one. An answer of 403 (401
 is treated alike; Bronto's documents know 403 only, H:auth) makes that token's generation refused: it is renewed
-once, by whoever comes first, and the request is repeated once.
+once, by whoever comes first, and the request is repeated; twice, if the newer token was one that another process got.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Q
 
 from bronto_orders import signals
@@ -25,7 +25,7 @@ def pause(account: str, *, using: str = DEFAULT_DB_ALIAS) -> bool:
     statuses.get_or_create(pk=account)
     if not statuses.filter(pk=account, paused=False).update(paused=True):
         return False
-    tell_held(account, "paused", using=using)
+    transaction.on_commit(lambda: tell_held(account, "paused", using=using), using=using, robust=True)
     return True
 
 
@@ -43,14 +43,14 @@ def try_now(account: str, *, using: str = DEFAULT_DB_ALIAS) -> bool:
 
 
 def _release(account: str, columns: Mapping[str, Any], using: str) -> bool:
-    stopped = ~Q(held_until=None)
+    stopped = Q(held_until__gt=DbNow())
     if "paused" in columns:
         stopped |= Q(paused=True)
     if not AccountStatus.objects.using(using).filter(stopped, pk=account).update(**columns):
         return False
     retry_refused(account, using=using)
-    tell_released(account, using=using)
-    hints.wake({account}, using=using, trigger="admin")
+    transaction.on_commit(lambda: tell_released(account, using=using), using=using, robust=True)
+    hints.wake_after_commit(account, using=using)
     return True
 
 

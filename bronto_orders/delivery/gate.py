@@ -106,6 +106,8 @@ class Gate:
         self._noted_at = float("-inf")
         #: What ``write`` has changed the row's ``held_reason`` to, if it has.
         self._news: str | None = None
+        #: Whether what it has written stands in the place of what stood there before the probe.
+        self._is_past_probe = False
         status = self.load()
         if not environment.adopt(account, status, using=using):
             logger.error("Account %s: %s", self.account, environment.FOREIGN, extra={"account": self.account})
@@ -275,7 +277,7 @@ class Gate:
 
     def write(self, changes: dict[str, Any]) -> None:
         """Write what ``take`` returned, if anything. Call inside the transaction that records the results."""
-        self._news = None
+        self._news, self._is_past_probe = None, False
         columns = {name: value for name, value in changes.items() if name != "hold"}
         if not changes or ("hold" not in changes and self._row.update(**columns)):
             return
@@ -287,7 +289,7 @@ class Gate:
             reason, before = hold.reason if hold else "", status.held_reason
             if before == _OUTAGE and self._reason_before is not None:
                 before = self._reason_before
-            self._reason_before = None
+            self._is_past_probe = True
             written = self._lengthen(hold) if hold else self._lift()
             if written and reason != before and (reason or not status.paused):
                 self._news = reason
@@ -317,6 +319,8 @@ class Gate:
 
     def announce(self) -> None:
         """Tell who listens what ``write`` has changed, once it is committed."""
+        if self._is_past_probe:
+            self._reason_before = None
         if self._news:
             accounts.tell_held(self.account, self._news, using=self.using)
         elif self._news == "":

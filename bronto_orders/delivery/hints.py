@@ -227,7 +227,9 @@ class _Publisher:
                 self._changed.wait_for(lambda: self._wanted)
                 task, messages, self._wanted = self._task, list(self._wanted.values()), {}
                 self._sending_since = time.monotonic()
-            error = _send(task, messages, line)
+            error = self._send_each(task, messages, line)
+            if error is not None:
+                line.drop()
             with self._changed:
                 left_behind = self._thread is not threading.current_thread()
                 if not left_behind:
@@ -235,11 +237,20 @@ class _Publisher:
                     if error is not None:
                         self._rest(type(error).__name__)
                     self._changed.notify_all()
-            if error is not None or left_behind:
-                line.drop()
             if left_behind:
+                line.drop()
                 return
             time.sleep(SPACING_SECONDS)
+
+    def _send_each(self, task: Publishable, messages: Iterable[Message], line: _Line) -> Exception | None:
+        """Send one by one, each with patience of its own. Returns what went wrong with the first that did."""
+        for message in messages:
+            with self._changed:
+                if self._thread is threading.current_thread():
+                    self._sending_since = time.monotonic()
+            if error := _send(task, [message], line):
+                return error
+        return None
 
     def _rest(self, why: str) -> None:
         self._wanted.clear()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from bronto_orders import exceptions as errors
 from bronto_orders import signals
@@ -98,6 +99,26 @@ def test_trying_now_cuts_no_other_wait_short(bronto: FakeBronto) -> None:
     hold()
     accounts.try_now("default")
     assert engine.deliver("default").counts == {}
+
+
+def test_a_hold_that_is_over_is_none(told: list[tuple[str, str]]) -> None:
+    hold(held_until=DbNow(-1))
+    assert accounts.try_now("default") is False
+    assert accounts.resume("default") is False
+    assert told == []
+
+
+def test_nobody_is_told_before_the_commit(told: list[tuple[str, str]], broker: Broker) -> None:
+    hold(paused=True)
+    with transaction.atomic():
+        accounts.resume("default")
+        assert (told, broker.hints()) == ([], [])
+    assert told == [("default", "released")]
+    assert len(broker.hints()) == 1
+    with pytest.raises(ValueError, match="no"), transaction.atomic():
+        accounts.pause("default")
+        raise ValueError("no")
+    assert told == [("default", "released")]
 
 
 def test_an_open_breaker_probes_then(bronto: FakeBronto) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
@@ -169,4 +172,37 @@ def test_an_order_that_kills_workers_may_be_the_probe(bronto: FakeBronto, outage
     order = OrderFactory()
     Order.objects.filter(pk=order.pk).update(crashes=3)
     assert deliver() == {"accepted": 1}
+    assert AccountStatus.objects.get().breaker_state == "closed"
+
+
+def test_a_bulk_backlog_alone_can_end_an_outage(bronto: FakeBronto, settings: Any) -> None:
+    settings.BRONTO_ORDERS = {"ACCOUNTS": {"default": {"RATE_LIMIT": "10/s"}}}
+    cache.clear()
+    OrderFactory.create_batch(2)
+    Order.objects.update(bulk=True)
+    AccountStatus.objects.create(
+        account="default", breaker_state="open", consecutive_failures=9, held_until=DbNow(-1), held_reason="outage"
+    )
+    assert engine.deliver("default").counts == {"accepted": 2}
+
+
+def test_a_success_after_the_hold_lets_the_run_go_on(bronto: FakeBronto, settings: Any) -> None:
+    settings.BRONTO_ORDERS = {"ACCOUNTS": {"default": {"CONCURRENCY": 6}}}
+    OrderFactory.create_batch(20)
+    together = threading.Barrier(6, timeout=10)
+
+    def fail() -> None:
+        together.wait()
+        raise errors.NotSentError("away")
+
+    def take_long() -> None:
+        time.sleep(0.3)  # until the failures are recorded
+
+    def succeed() -> None:
+        together.wait()
+        take_long()
+
+    bronto.script.extend([*[fail] * 5, succeed, *[take_long] * 3])
+    report = engine.deliver("default")
+    assert report.counts == {"deferred": 5, "accepted": 15}
     assert AccountStatus.objects.get().breaker_state == "closed"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
+import socket
 from typing import NoReturn
 
 import pytest
@@ -27,3 +29,19 @@ def do_without(reason: str) -> NoReturn:
     if os.environ.get("BRONTO_TEST_REQUIRE_SERVICES"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def free_port() -> int:
+    """Return a port for a server that may be stopped and started again.
+
+    Below those that the system gives to connections: one of them might have the port when the server wants it back.
+    """
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port

@@ -18,12 +18,6 @@ class ProcessError(Exception):
     """A program did not do what the campaign needs of it."""
 
 
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)

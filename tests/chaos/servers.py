@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.chaos.processes import HOST, Process, ProcessError, free_port, listens, wait_for
+from tests.chaos.processes import HOST, Process, ProcessError, listens, wait_for
+from tests.services import free_port
 
 #: Where Debian keeps programs that are not on the path, or has something else there: its ``rabbitmq-server`` on the
 #: path changes to the folder and the user of the machine's own server.

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from tests.sandbox.service import COMMAND, ROOT, Process, Service
+from tests.services import free_port
 
 pytestmark = pytest.mark.slow
 MANAGE = [sys.executable, "-m", "django", "bronto_sandbox", "--settings", "tests.settings"]
@@ -46,11 +47,6 @@ def serve(start: Callable[..., Process]) -> Iterator[Callable[..., Service]]:
             return service
 
         yield serve
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

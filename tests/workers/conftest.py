@@ -20,17 +20,11 @@ from django.test import override_settings
 from bronto_orders.delivery import hints
 from bronto_orders.per_process import PerProcess
 from bronto_orders.testing import Sandbox
-from tests.services import need_package
+from tests.services import free_port, need_package
 
 #: Short enough for a test to wait for a lease, and as long as the system checks ask for.
 DELIVERY = {"ADD_LEASE_SECONDS": 7, "UPDATE_LEASE_SECONDS": 9, "SETTLE_SECONDS": 2, "BACKOFF_CAP": 2}
 TIMEOUTS = {"CONNECT_TIMEOUT": 1, "READ_TIMEOUT": 1.4, "TOTAL_TIMEOUT": 1.5}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 def eventually(check: Callable[[], Any], seconds: float = 30, every: float = 0.1) -> Any:

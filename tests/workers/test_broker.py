@@ -14,8 +14,8 @@ from kombu import Connection, Queue
 
 from bronto_orders.models import Order, SyncAttempt, SyncState
 from tests.factories import OrderFactory
-from tests.services import need
-from tests.workers.conftest import Process, Stack, eventually, free_port, running_stack
+from tests.services import free_port, need
+from tests.workers.conftest import Process, Stack, eventually, running_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.django_db(transaction=True)]
 

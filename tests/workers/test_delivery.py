@@ -10,7 +10,8 @@ from celery import Celery
 from bronto_orders.delivery import hints
 from bronto_orders.models import AccountStatus, Order, SyncAttempt, SyncState
 from tests.factories import OrderFactory
-from tests.workers.conftest import Stack, eventually, free_port
+from tests.services import free_port
+from tests.workers.conftest import Stack, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 

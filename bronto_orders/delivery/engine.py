@@ -100,8 +100,7 @@ def deliver(
 
 def sweep(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
     """Wake workers for each configured account that has due orders. Returns these accounts."""
-    due = Order.objects.using(using).due().filter(account__in=bronto_settings.account_names, bulk__in=[False, True])
-    accounts = sorted(due.order_by().values_list("account", flat=True).distinct())
+    accounts = Order.objects.using(using).accounts_due(bronto_settings.account_names)
     if accounts:
         hints.wake(set(accounts), using=using, trigger="sweep")
     return accounts

@@ -67,9 +67,7 @@ def due_accounts(accounts: Collection[str], *, using: str) -> list[str]:
 
     Each delivery waits for it then.
     """
-    # Both are named, or MariaDB, which has no partial index, reads all orders.
-    due = Order.objects.using(using).due().filter(account__in=accounts, bulk__in=[False, True])
     try:
-        return sorted(due.order_by().values_list("account", flat=True).distinct())
+        return Order.objects.using(using).accounts_due(accounts)
     except (OperationalError, InterfaceError):
         return sorted(accounts)

@@ -127,6 +127,12 @@ class OrderQuerySet(QuerySet["Order"]):
         settled = Q(settle_until=None) | Q(settle_until__lte=DbNow())
         return self.filter(settled, due_at__lte=DbNow())
 
+    def accounts_due(self, among: Collection[str]) -> list[str]:
+        """Return those of these accounts that have orders which may be claimed now, by name."""
+        # Both values of bulk are named, or MariaDB, which has no partial index, reads all orders.
+        due = self.due().filter(account__in=among, bulk__in=[False, True])
+        return sorted(due.order_by().values_list("account", flat=True).distinct())
+
     def resync(self, *, options: dict[str, Any], force: bool) -> int:
         """Make orders at rest due now although nothing has changed. Returns how many there were.
 

@@ -103,8 +103,6 @@ def _call(client: BrontoClient, job: Job) -> dict[str, Any]:
 
 
 def _look_up(client: BrontoClient, job: Job) -> list[dict[str, Any]] | None:
-    if time.monotonic() > job.start_before + job.call_seconds:
-        return None
     number = job.order.customer_order_id
     try:
         found = client.search(customer_order_id=number)

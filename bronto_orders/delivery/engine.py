@@ -177,7 +177,12 @@ class _Run:
         """
         sent = False
         while True:
+            in_flight = self.in_flight
             go_on = not self._halted() and time.monotonic() <= ends_at and refill()
+            if self.in_flight - in_flight >= self.delivery.batch_size and self.pace.unlimited:
+                # There may be room for more, and threads should not run out of work while results are waited for. Under
+                # a rate limit they would send what waits in another window than the one that it was counted in.
+                continue
             if self.in_flight:
                 sent = True
                 self._record(self._collect())

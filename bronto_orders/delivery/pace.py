@@ -53,6 +53,11 @@ class Pace:
             self.window = max(1.0, 1 / rate)
             self.share = max(1, math.floor(rate * self.window))
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether the account has no RATE_LIMIT."""
+        return math.isinf(self.share)
+
     def take(self, wanted: int) -> Allowance:
         """Reserve requests of the current window. Returns how many of those wanted may be sent now."""
         self._key = f"bronto_orders:pace:{self.account}:{int(time.time() // self.window)}"
@@ -72,7 +77,7 @@ class Pace:
 
     def _count(self, requests: int) -> int | None:
         """Add to the window's count and return it; None when there is no limit or it cannot be counted."""
-        if math.isinf(self.share):
+        if self.unlimited:
             return None
 
         def add(cache: Any) -> int | None:

@@ -39,7 +39,11 @@ def _on(alias: str, effort: Effort) -> Iterator[Figure]:
             yield Figure(benchmark="drain", what="the stub alone, without latency", values=[top.per_second], unit="/s")
             yield Figure(benchmark="drain", what="the stub's CPU", values=[top.cpu_seconds * 1e6], unit="µs")
         for latency, threads, share in CASES if on_postgresql else CASES[:1]:
-            runs = [stock.deliver(workers=WORKERS, threads=threads, latency=latency) for _ in range(effort.runs)]
+            runs, bare = [], []
+            for _ in range(effort.runs):
+                runs.append(stock.deliver(workers=WORKERS, threads=threads, latency=latency))
+                if on_postgresql:
+                    bare.append(stock.post_bare(workers=WORKERS, threads=threads, latency=latency))
             limit = WORKERS * threads / latency
             what = f"{title}, {latency * 1000:.0f} ms, {WORKERS} x {threads} in flight"
             yield Figure(
@@ -49,6 +53,13 @@ def _on(alias: str, effort: Effort) -> Iterator[Figure]:
                 unit="%",
                 at_least=share if on_postgresql else None,
             )
+            if on_postgresql:
+                yield Figure(
+                    benchmark="drain",
+                    what=f"{what}: share that a bare requests.Session.post reaches",
+                    values=[one.rate / limit for one in bare],
+                    unit="%",
+                )
             yield Figure(benchmark="drain", what=f"{what}: orders", values=[one.rate for one in runs], unit="/s")
             yield from _queries(what, runs, with_target=on_postgresql)
         if on_postgresql:

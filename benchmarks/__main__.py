@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 
 #: In the order in which they are run.
-NAMES = ("cpu", "drain", "checkout", "latency", "coalescing", "memory", "scale", "middleware", "calls")
+NAMES = ("cpu", "drain", "checkout", "latency", "coalescing", "memory", "scale", "admin", "middleware", "calls")
 
 
 def main() -> int:

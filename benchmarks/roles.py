@@ -233,6 +233,15 @@ def claim_in_turns(*, small: str, large: str, claims: int) -> Role:
     return {"small": [one for one, _other in times], "large": [other for _one, other in times]}
 
 
+@role
+def open_pages(*, alias: str, runs: int) -> Role:
+    """Ask the database what pages of the admin ask; take its time and count the queries."""
+    from benchmarks import admin
+
+    yield
+    return admin.measure(alias, runs)
+
+
 def main() -> None:
     """Play a role."""
     name, options = sys.argv[1], json.loads(sys.argv[2])

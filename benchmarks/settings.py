@@ -50,6 +50,8 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "bronto_orders", "benchmarks"]
+if PLACE.get("admin"):
+    INSTALLED_APPS.append("django.contrib.admin")
 BRONTO_ORDERS = {
     "ACCOUNTS": {
         "default": {

@@ -1,25 +1,38 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from bronto_orders.admin import columns
 from bronto_orders.admin.base import ReadOnlyAdmin
 from bronto_orders.admin.columns import EMPTY, badge
 from bronto_orders.admin.filters import AccountFilter
+from bronto_orders.admin.pagination import BoundedPaginator
 from bronto_orders.models import Order, SyncAttempt
 
 #: What a push by a person begins with; the person's primary key follows, never a name: it may be an e-mail address.
 BY_PERSON = "admin:"
-#: How many attempts an order's form shows.
+#: What else a push begins with.
+TRIGGERS = {
+    "signal": gettext_lazy("change in the shop"),
+    "sweep": gettext_lazy("schedule"),
+    "command": gettext_lazy("command"),
+    "api": gettext_lazy("API"),
+}
+#: How many attempts an order's form shows at once.
 SHOWN = 20
 
 Outcome = SyncAttempt.Outcome
@@ -39,14 +52,49 @@ def outcome_badge(attempt: SyncAttempt) -> str:
     return badge(attempt.get_outcome_display(), _KINDS.get(attempt.outcome, "pending"))
 
 
-def recent(order: Order) -> list[SyncAttempt]:
-    """Return an order's last attempts, newest first, each with what a form shows beside its columns."""
-    attempts = list(order.sync_attempts.all()[:SHOWN])
-    names = people(attempt.trigger for attempt in attempts)
-    for attempt in attempts:
+@dataclass(frozen=True)
+class Page:
+    """Some of an order's attempts, newest first, each with what a form shows beside its columns."""
+
+    attempts: list[SyncAttempt]
+    #: The key below which older ones are found; None when these are the last.
+    older: int | None
+    newest: bool
+
+
+def page(order: Order, before: str | None = None) -> Page:
+    """Return an order's newest attempts, or the newest of those with a key below ``before``.
+
+    By key rather than by number: nothing is counted, and what comes in meanwhile moves nothing.
+    """
+    attempts = order.sync_attempts.all()
+    older = before is not None and before.isdecimal() and len(before) < 19
+    if older:
+        attempts = attempts.filter(pk__lt=int(before or 0))
+    found = list(attempts.order_by("-pk")[: SHOWN + 1])
+    shown = with_words(found[:SHOWN])
+    for attempt in shown:
         attempt.badge = outcome_badge(attempt)  # type: ignore[attr-defined]
-        attempt.trigger_name = names.get(attempt.trigger, attempt.trigger)  # type: ignore[attr-defined]
-    return attempts
+        attempt.took = columns.duration(attempt.duration_ms)  # type: ignore[attr-defined]
+    return Page(shown, shown[-1].pk if len(found) > SHOWN else None, newest=not older)
+
+
+def with_words(attempts: Iterable[SyncAttempt]) -> list[SyncAttempt]:
+    """Return the attempts, each with ``caused_by`` in words. One query for all people among them."""
+    listed = list(attempts)
+    names = people(attempt.trigger for attempt in listed)
+    for attempt in listed:
+        attempt.caused_by = trigger_words(attempt.trigger, names)  # type: ignore[attr-defined]
+    return listed
+
+
+def trigger_words(trigger: str, names: Mapping[str, str]) -> str:
+    """Return who or what caused an attempt; a person by name, as long as there is an account of theirs."""
+    if trigger in names:
+        return names[trigger]
+    if trigger.startswith(BY_PERSON):
+        return _("somebody in the admin")
+    return str(TRIGGERS.get(trigger, trigger))
 
 
 def people(triggers: Iterable[str]) -> dict[str, str]:
@@ -62,31 +110,45 @@ def people(triggers: Iterable[str]) -> dict[str, str]:
     return {trigger: names[key] for trigger, key in keys.items() if key in names}
 
 
+class AttemptList(ChangeList):
+    """The journal, with the names of people."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = with_words(self.result_list)
+
+
 @admin.register(SyncAttempt)
 class SyncAttemptAdmin(ReadOnlyAdmin):
     """The journal of exchanges with Bronto, to look at."""
 
     list_display = [
-        "started_at", "order_link", "operation", "outcome_badge", "http_status", "duration_ms", "trigger",
+        "started_at", "order_link", "operation", "outcome_badge", "http_status", "duration_ms", "caused_by",
         "short_reason", "account",
     ]  # fmt: skip
     list_display_links = ["started_at"]
     list_filter = ["outcome", "operation", AccountFilter]
     list_select_related = ["order"]
     list_per_page = 50
-    search_fields = ["order__customer_order_id"]
-    search_help_text = gettext_lazy("Search by order number.")
+    search_fields = ["order__customer_order_id__exact"]
+    search_help_text = gettext_lazy("Search by order number, written in full.")
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
     ordering = ["-pk"]
+    sortable_by = ()
     fields = [
         ("order_link", "account", "revision"),
-        ("started_at", "duration_ms", "trigger"),
+        ("started_at", "duration_ms", "caused_by"),
         ("operation", "http_status", "outcome_badge"),
         "reason", "decision", "differences_list", "request_text", "answer_text",
     ]  # fmt: skip
-    readonly_fields = ["order_link", "outcome_badge", "differences_list", "request_text", "answer_text"]
+    readonly_fields = ["order_link", "caused_by", "outcome_badge", "differences_list", "request_text", "answer_text"]
 
-    @admin.display(description=gettext_lazy("order"), ordering="order")
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return AttemptList
+
+    @admin.display(description=gettext_lazy("order"))
     def order_link(self, attempt: SyncAttempt) -> str:
         opts = Order._meta
         try:
@@ -99,7 +161,13 @@ class SyncAttemptAdmin(ReadOnlyAdmin):
             return str(attempt.order)
         return format_html('<a href="{}">{}</a>', url, attempt.order)
 
-    @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
+    @admin.display(description=gettext_lazy("trigger"))
+    def caused_by(self, attempt: SyncAttempt) -> str:
+        if not hasattr(attempt, "caused_by"):
+            with_words([attempt])
+        return attempt.caused_by  # type: ignore[attr-defined,no-any-return]
+
+    @admin.display(description=gettext_lazy("outcome"))
     def outcome_badge(self, attempt: SyncAttempt) -> str:
         return outcome_badge(attempt)
 

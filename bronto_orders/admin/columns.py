@@ -25,6 +25,7 @@ REASONS = {
     "crash_loop": gettext_lazy("crashes its worker"),
     "fate_unknown": gettext_lazy("no answer"),
     "id_taken": gettext_lazy("order number taken"),
+    "ignored_by_staff": gettext_lazy("ignored by staff"),
     "no_contact": gettext_lazy("no contact"),
     "poison": gettext_lazy("fails again and again"),
     "refused": gettext_lazy("refused"),
@@ -32,6 +33,8 @@ REASONS = {
     "throttled": gettext_lazy("throttled"),
     "unreachable": gettext_lazy("unreachable"),
 }
+#: Words for the reasons that only a whole account has.
+HOLDS = {"outage": gettext_lazy("outage at Bronto")}
 INVALID = "invalid:"
 
 
@@ -49,7 +52,7 @@ def reason(code: str) -> str:
     """Return words for a machine code; the code itself where there are none."""
     if code.startswith(INVALID):
         return _("invalid %(field)s") % {"field": code.removeprefix(INVALID).replace("_", " ")}
-    return str(REASONS.get(code, code))
+    return str({**REASONS, **HOLDS}.get(code, code))
 
 
 def moment(value: datetime, text: str) -> str:
@@ -82,6 +85,21 @@ def past(value: datetime | None) -> str:
     return moment(value, _("%(time)s ago") % {"time": span(seconds)})
 
 
+def day(value: datetime | None) -> str:
+    """Return the date of a moment."""
+    if value is None:
+        return EMPTY
+    local = timezone.localtime(value) if timezone.is_aware(value) else value
+    return moment(value, formats.date_format(local, "SHORT_DATE_FORMAT"))
+
+
+def duration(milliseconds: int) -> str:
+    """Return how long an exchange took."""
+    if milliseconds < 1000:
+        return _("%(count)s ms") % {"count": formats.number_format(milliseconds)}
+    return _("%(count)s s") % {"count": formats.number_format(milliseconds / 1000, 1)}
+
+
 def next_try(order: Order) -> str:
     """Return when the order is tried next; nothing while it is being sent, as then ``due_at`` ends the lease."""
     if order.due_at is None or order.sync_state == SyncState.SENDING:
@@ -112,5 +130,5 @@ def tracking(order: Order) -> str:
     if not is_tracked(order):
         return _("no")
     if order.has_tracking is None:
-        return badge(_("not sent yet"), "pending")
+        return badge(_("not known"), "pending") if order.bronto_order_id else badge(_("not sent yet"), "pending")
     return badge(_("not taken"), "skipped")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -8,18 +8,28 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from bronto_orders.admin import attempts, columns
+from bronto_orders.admin import attempts, columns, masking
 from bronto_orders.admin.diff import DiffAdmin
-from bronto_orders.admin.filters import AccountFilter, ReasonFilter, TrackingFilter
+from bronto_orders.admin.filters import (
+    AccountFilter,
+    BrontoIDFilter,
+    LastSentFilter,
+    OrderDateFilter,
+    ReasonFilter,
+    TrackingFilter,
+)
+from bronto_orders.admin.pagination import BoundedPaginator
 from bronto_orders.admin.resync import ResyncAdmin
 from bronto_orders.conf import bronto_settings
+from bronto_orders.delivery import explain
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import LineItem, Order, SyncAttempt
+from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
 from bronto_orders.models.order import AMOUNT
 
 if TYPE_CHECKING:
@@ -29,6 +39,8 @@ else:
 
 #: Columns that no list shows and that can be long.
 LONG_COLUMNS = ["last_sent", "origin_user_agent", "resync_options", "shipping_details", "sync_message"]
+#: In a form's address: the attempt before which those shown were made.
+ATTEMPTS_BEFORE = "attempts_before"
 
 
 class NumberField(forms.DecimalField):
@@ -85,15 +97,22 @@ class OrderAdmin(DiffAdmin, ResyncAdmin):
     """The shop's orders and how they stand with Bronto."""
 
     list_display = [
-        "customer_order_id", "total", "state", "reason", "last_sent_ago", "diff", "next_try", "attempts", "tracking",
-        "account",
+        "customer_order_id", "state", "reason", "total", "last_sent_ago", "diff", "next_try", "attempts", "tracking",
+        "ordered", "account",
     ]  # fmt: skip
-    list_filter = ["sync_state", AccountFilter, TrackingFilter, ReasonFilter]
+    list_filter = [
+        "sync_state", ReasonFilter, AccountFilter, LastSentFilter, OrderDateFilter, TrackingFilter, BrontoIDFilter,
+    ]  # fmt: skip
     list_per_page = 50
+    # How each is searched, ``get_search_results`` says.
     search_fields = ["customer_order_id", "bronto_order_id", "email_address"]
-    search_help_text = _("Search by order number, Bronto ID or e-mail address.")
+    search_help_text = _("One order number or how it begins, one whole Bronto ID, or one whole e-mail address.")
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
     ordering = ["-pk"]
+    #: Those that an index has sorted already.
+    sortable_by = ["last_sent_ago", "ordered"]
     save_on_top = False
     inlines = [LineItemInline]
     fieldsets = [
@@ -123,6 +142,9 @@ class OrderAdmin(DiffAdmin, ResyncAdmin):
     #: Bronto never changes these of an order, so the shop should not either.
     identity_fields = ["customer_order_id", "account"]
 
+    class Media:
+        css = {"all": ["bronto_orders/orders.css"]}
+
     def get_list_display(self, request: HttpRequest) -> Any:
         shown = super().get_list_display(request)
         return shown if self.has_view_diff_permission(request) else [name for name in shown if name != "diff"]
@@ -130,10 +152,35 @@ class OrderAdmin(DiffAdmin, ResyncAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return OrderList
 
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """Order by the date that a range is asked of, or its index is of no use; unless something rare is asked for."""
+        rare = "reason" in request.GET or request.GET.get("sync_state__exact", SyncState.SYNCED) != SyncState.SYNCED
+        for date_filter in () if rare else (OrderDateFilter, LastSentFilter):
+            if request.GET.get(date_filter.parameter_name) in date_filter.RANGES:
+                return [f"-{date_filter.column}", "-pk"]
+        return super().get_ordering(request)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Order], search_term: str
+    ) -> tuple[models.QuerySet[Order], bool]:
+        """Look the term up where an index holds it: text anywhere in a column would be looked for in all rows.
+
+        An e-mail address is found however it is written; an order number as it is typed, in capitals, or in none.
+        """
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if "@" in term:
+            return queryset.filter(Q(email_address__iexact=term) | Q(customer_order_id=term)), False
+        matches = Q(bronto_order_id__in={term, term.lower()})
+        for spelling in {term, term.upper(), term.lower()}:
+            matches |= Q(customer_order_id__startswith=spelling)
+        return queryset.filter(matches), False
+
     def get_fieldsets(self, request: HttpRequest, obj: Order | None = None) -> Any:
         shown = super().get_fieldsets(request, obj)
         if obj is not None:
-            return shown
+            return shown if masking.sees_personal_data(request) else _masked(shown)
         hidden = set(self.delivery_fields)
         return [
             (name, options)
@@ -143,7 +190,8 @@ class OrderAdmin(DiffAdmin, ResyncAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Order | None = None) -> list[str]:
         fixed = self.identity_fields if obj is not None else []
-        return [*super().get_readonly_fields(request, obj), *self.delivery_fields, *fixed]
+        masked: Iterable[Any] = masking.COLUMNS.values() if obj is not None else []
+        return [*super().get_readonly_fields(request, obj), *self.delivery_fields, *fixed, *masked]
 
     def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "account" and (choices := _account_choices()):
@@ -152,15 +200,15 @@ class OrderAdmin(DiffAdmin, ResyncAdmin):
             )
         return super().formfield_for_dbfield(db_field, request, **form_options(db_field), **kwargs)
 
-    def get_attempts(self, request: HttpRequest, order: Order) -> list[SyncAttempt]:
+    def get_attempts(self, request: HttpRequest, order: Order) -> attempts.Page:
         """Return the attempts that the form shows."""
-        return attempts.recent(order)
+        return attempts.page(order, request.GET.get(ATTEMPTS_BEFORE))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         order = kwargs.get("obj")
         if order is not None:
             context["attempts"] = self.get_attempts(request, order)
-            context["attempts_shown"] = attempts.SHOWN
+            context["explanation"] = explain.describe(order)
             if self.has_view_diff_permission(request, order):
                 context["diff_url"] = self.order_url("diff", order)
             if self.has_resync_permission(request, order):
@@ -178,27 +226,31 @@ class OrderAdmin(DiffAdmin, ResyncAdmin):
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
         return deleted, counts, set(lacking) - {SyncAttempt._meta.verbose_name}, protected
 
-    @admin.display(description=_("total"), ordering="grand_total")
+    @admin.display(description=_("total"))
     def total(self, order: Order) -> str:
         return columns.total(order)
 
-    @admin.display(description=_("state"), ordering="sync_state")
+    @admin.display(description=_("state"))
     def state(self, order: Order) -> str:
         return columns.state_badge(order.sync_state)
 
-    @admin.display(description=_("reason"), ordering="sync_reason")
+    @admin.display(description=_("reason"))
     def reason(self, order: Order) -> str:
         return columns.reason(order.sync_reason) or columns.EMPTY
 
-    @admin.display(description=_("next try"), ordering="due_at")
+    @admin.display(description=_("next try"))
     def next_try(self, order: Order) -> str:
         return columns.next_try(order)
+
+    @admin.display(description=_("ordered"), ordering="order_date")
+    def ordered(self, order: Order) -> str:
+        return columns.day(order.order_date)
 
     @admin.display(description=_("last sent"), ordering="synced_at")
     def last_sent_ago(self, order: Order) -> str:
         return columns.past(order.synced_at)
 
-    @admin.display(description=_("tracking"), ordering="has_tracking")
+    @admin.display(description=_("tracking"))
     def tracking(self, order: Order) -> str:
         return columns.tracking(order)
 
@@ -211,6 +263,15 @@ class OrderAdmin(DiffAdmin, ResyncAdmin):
         return format_html(
             '<a href="{}">{}<span class="bronto-hidden"> {}</span></a>', self.order_url("diff", order), _("Diff"), order
         )
+
+
+def _masked(fieldsets: Any) -> list[Any]:
+    """Return the fieldsets with masked columns in place of the personal ones."""
+
+    def mask(field: Any) -> Any:
+        return masking.COLUMNS.get(field, field) if isinstance(field, str) else tuple(map(mask, field))
+
+    return [(name, {**options, "fields": [mask(field) for field in options["fields"]]}) for name, options in fieldsets]
 
 
 def _parts(field: str | Sequence[str]) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import bronto_orders.models.functions
 import django.db.models.deletion
+import django.db.models.functions.text
 import django.utils.timezone
 from decimal import Decimal
 from django.db import migrations, models
@@ -55,7 +56,7 @@ class Migration(migrations.Migration):
                 ('presence', models.CharField(choices=[('absent', 'not at Bronto'), ('unsure', 'perhaps at Bronto'), ('present', 'at Bronto')], default='absent', editable=False, max_length=8, verbose_name='at Bronto')),
                 ('last_sent', models.JSONField(blank=True, editable=False, null=True, verbose_name='last sent')),
                 ('last_sent_hash', models.CharField(blank=True, default='', editable=False, max_length=64)),
-                ('bronto_order_id', models.CharField(blank=True, db_index=True, default='', editable=False, max_length=64, verbose_name='Bronto ID')),
+                ('bronto_order_id', models.CharField(blank=True, default='', editable=False, max_length=64, verbose_name='Bronto ID')),
                 ('bronto_updated_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='changed at Bronto')),
                 ('has_tracking', models.BooleanField(blank=True, editable=False, null=True, verbose_name='tracking taken')),
                 ('synced_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='last sent')),
@@ -91,10 +92,10 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'order',
                 'verbose_name_plural': 'orders',
-                'permissions': [('resync_order', 'Can send orders to Bronto again'), ('view_diff', 'Can compare orders with Bronto')],
+                'permissions': [('resync_order', 'Can send orders to Bronto again'), ('view_diff', 'Can compare orders with Bronto'), ('view_personal_data', 'Can see personal data of orders')],
                 'abstract': False,
                 'base_manager_name': 'objects',
-                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['account', 'bulk', 'due_at'], name='bronto_orders_due')],
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['account', 'bulk', 'due_at'], name='bronto_orders_due'), models.Index(condition=models.Q(('sync_state', 'synced'), _negated=True), fields=['sync_state', 'id'], name='bronto_orders_unsynced'), models.Index(condition=models.Q(('sync_reason', ''), _negated=True), fields=['sync_reason', 'id'], name='bronto_orders_reason'), models.Index(condition=models.Q(('has_tracking', True)), fields=['id'], name='bronto_orders_tracked'), models.Index(condition=models.Q(('has_tracking', False), models.Q(('tid', ''), ('tracking_cookie_value', ''), _negated=True)), fields=['id'], name='bronto_orders_untaken'), models.Index(fields=['bronto_order_id', 'id'], name='bronto_orders_bronto_id'), models.Index(fields=['synced_at', 'id'], name='bronto_orders_synced_at'), models.Index(fields=['order_date', 'id'], name='bronto_orders_order_date'), models.Index(fields=['customer_order_id'], name='bronto_orders_number', opclasses=['varchar_pattern_ops']), models.Index(django.db.models.functions.text.Upper('email_address'), name='bronto_orders_email')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('sync_state__in', ['pending', 'sending', 'synced', 'rejected', 'skipped'])), name='bronto_orders_order_state_known'), models.CheckConstraint(condition=models.Q(('due_at__isnull', False), ('sync_state__in', ['synced', 'rejected', 'skipped']), _connector='OR'), name='bronto_orders_order_owed_is_due'), models.CheckConstraint(condition=models.Q(('acked_revision__gte', 0), ('revision__gte', models.F('acked_revision'))), name='bronto_orders_order_revisions_in_order'), models.CheckConstraint(condition=models.Q(models.Q(('lease_revision__isnull', True), ('lease_token__isnull', True)), models.Q(('lease_revision__isnull', False), ('lease_token__isnull', False)), _connector='OR'), name='bronto_orders_order_lease_whole'), models.UniqueConstraint(fields=('account', 'customer_order_id'), name='bronto_orders_order_number_unique'), models.CheckConstraint(condition=models.Q(('customer_order_id', ''), _negated=True), name='bronto_orders_order_number_given')],
             },
         ),

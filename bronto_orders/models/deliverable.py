@@ -162,7 +162,7 @@ class Deliverable(models.Model):
     #: The order as Bronto last acknowledged it, in wire names.
     last_sent = EngineJSONField(_("last sent"), null=True, blank=True)
     last_sent_hash = EngineCharField(max_length=64, blank=True, default="")
-    bronto_order_id = EngineCharField(_("Bronto ID"), max_length=64, blank=True, default="", db_index=True)
+    bronto_order_id = EngineCharField(_("Bronto ID"), max_length=64, blank=True, default="")
     bronto_updated_at = EngineDateTimeField(_("changed at Bronto"), null=True, blank=True)
     #: Bronto's word on whether it took the tracking; None until it has answered.
     has_tracking = EngineBooleanField(_("tracking taken"), null=True, blank=True)

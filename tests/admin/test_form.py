@@ -102,31 +102,69 @@ def test_bookkeeping_is_not_shown(admin_client):
         assert name not in page
 
 
-def test_attempts_are_shown_newest_first_and_no_more_than_twenty(admin_client, django_assert_num_queries):
+def test_attempts_are_shown_newest_first_twenty_at_a_time(admin_client, django_assert_num_queries):
     order = OrderFactory(items=3)
     jane = User.objects.get()
-    for number in range(25):
+    for number in range(45):
         attempt(order, revision=number + 1, trigger=f"admin:{jane.pk}", decision=f"Decision {number}.", http_status=200)
-    attempt(order, outcome="unknown", reason="No answer.", request_excerpt="{ask}", answer_excerpt="{say}")
     attempt(OrderFactory(), decision="Of another order.")
     ContentType.objects.get_for_model(Order)  # cached from then on
-    with django_assert_num_queries(6):  # session, user, order, items, attempts, people
+    with django_assert_num_queries(8):  # session, user, order, items, attempts, people, gate, newest attempt
         response = admin_client.get(url("change", order))
     page = response.content.decode()
-    assert [one.revision for one in response.context["attempts"]][:3] == [1, 25, 24]
-    assert len(response.context["attempts"]) == 20
-    assert "Decision 24." in page
-    assert "Decision 5." not in page
+    shown = response.context["attempts"]
+    assert [one.revision for one in shown.attempts] == list(range(45, 25, -1))
+    assert "Decision 44." in page
+    assert f">{jane.get_username()}</td>" in page
+    assert "Newest attempts" not in page
+    for older in (range(25, 5, -1), range(5, 0, -1)):
+        assert "Older attempts" in page
+        response = admin_client.get(url("change", order), {"attempts_before": shown.older})
+        page, shown = response.content.decode(), response.context["attempts"]
+        assert [one.revision for one in shown.attempts] == list(older)
+        assert '<a href="?#bronto-history">Newest attempts</a>' in page
+    assert "Older attempts" not in page
     assert "Of another order." not in page
-    for text in ["No answer.", "{ask}", "{say}", "<details>", f"<td>{jane.get_username()}</td>", "last 20 attempts"]:
+
+
+@pytest.mark.parametrize(("before", "count"), [("1", 0), ("x", 1), ("", 1), ("²", 1), ("-1", 1), ("9" * 50, 1)])
+def test_an_odd_page_of_attempts(admin_client, before, count):
+    order = OrderFactory()
+    one = attempt(order)
+    response = admin_client.get(url("change", order), {"attempts_before": str(one.pk) if before == "1" else before})
+    assert len(response.context["attempts"].attempts) == count
+    assert ("There are no older attempts." in response.content.decode()) is (count == 0)
+    assert "Nothing has been sent yet." not in response.content.decode()
+
+
+def test_an_attempt_tells_all_that_was_exchanged(admin_client):
+    order = OrderFactory()
+    attempt(
+        order, outcome="unknown", reason="No answer.", request_excerpt="{ask}", answer_excerpt="{say}",
+        duration_ms=10_400, trigger="sweep", operation="update", http_status=503, decision="Trying again.",
+    )  # fmt: skip
+    page = admin_client.get(url("change", order)).content.decode()
+    for text in ["No answer.", "{ask}", "{say}", "<details>", "10.4 s", ">schedule<", ">update<", ">503<",
+                 "fate unknown", "Trying again."]:  # fmt: skip
         assert text in page
 
 
-@pytest.mark.parametrize("trigger", ["admin:999", "admin:jane", "admin:", "api"])
-def test_triggers_of_people_who_are_gone_are_shown_as_they_are(admin_client, trigger):
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [("signal", "change in the shop"), ("api", "API"), ("command", "command"), ("admin:999", "somebody in the admin"),
+     ("admin:jane", "somebody in the admin"), ("admin:", "somebody in the admin"), ("odd", "odd")],
+)  # fmt: skip
+def test_triggers_are_shown_in_words(admin_client, trigger, words):
     order = OrderFactory()
     attempt(order, trigger=trigger)
-    assert f"<td>{trigger}</td>" in admin_client.get(url("change", order)).content.decode()
+    assert f">{words}</td>" in admin_client.get(url("change", order)).content.decode()
+
+
+def test_a_sentence_says_how_the_order_stands(admin_client):
+    order = OrderFactory()
+    page = admin_client.get(url("change", order)).content.decode()
+    assert '<p class="bronto-explanation bronto-explanation-pending">Waiting to be sent; it goes out' in page
+    assert "bronto-explanation" not in admin_client.get(f"{LIST}add/").content.decode()
 
 
 def test_a_new_order_says_that_nothing_was_sent(admin_client):

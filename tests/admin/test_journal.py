@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
@@ -29,10 +30,24 @@ def attempt() -> SyncAttempt:
 
 def test_attempts_are_listed_and_found_by_order_number(admin_client, attempt):
     page = admin_client.get(f"{ATTEMPTS}?q=abc-5").content.decode()
-    for text in ["abc-5", ">rejected<", "sweep", url("change", attempt.order), "x" * 59 + "…"]:
+    for text in ["abc-5", ">rejected<", ">schedule<", url("change", attempt.order), "x" * 59 + "…"]:
         assert text in page
     assert "1 attempt" in page
     assert "0 attempts" in admin_client.get(f"{ATTEMPTS}?q=abc-6").content.decode()
+
+
+def test_people_are_named_with_one_query(admin_client, django_assert_num_queries):
+    order, people = OrderFactory(), [User.objects.create_user(name) for name in ("jane", "june")]
+    for person in [*people, *people]:
+        SyncAttempt.objects.create(
+            order=order, account="default", revision=1, operation="add", trigger=f"admin:{person.pk}",
+            started_at=timezone.now(), duration_ms=12, outcome="accepted",
+        )  # fmt: skip
+    with django_assert_num_queries(5):  # session, user, count, attempts, people
+        page = admin_client.get(ATTEMPTS).content.decode()
+    assert (page.count(">jane<"), page.count(">june<")) == (2, 2)
+    attempt = SyncAttempt.objects.filter(trigger=f"admin:{people[0].pk}")[0]
+    assert ">jane<" in admin_client.get(f"{ATTEMPTS}{attempt.pk}/change/").content.decode()
 
 
 def test_an_attempt_shows_what_was_asked(admin_client, attempt):

@@ -2,18 +2,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from itertools import product
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin import site
 from django.test import Client
-from django.utils import timezone
+from django.utils import formats, timezone, translation
 
-from bronto_orders import exceptions as errors
-from bronto_orders.admin import columns
-from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import policy
-from bronto_orders.models import Order, Presence, SyncAttempt, SyncState
+from bronto_orders.admin import columns, pagination
+from bronto_orders.models import Order, SyncAttempt, SyncState
 from tests.admin.conftest import LIST, staff, url
 from tests.factories import OrderFactory
 
@@ -36,10 +33,11 @@ def row(client: Client, query: str = "") -> str:
 
 
 def test_a_row_tells_how_the_order_stands(admin_client):
-    order = OrderFactory(customer_order_id="abc-9", currency="USD", grand_total=Decimal("1234.5"))
+    order = OrderFactory(customer_order_id="abc-9", currency="USD", grand_total=Decimal("1234.5"))  # of 2 January 2026
     park(order, SyncState.REJECTED, sync_reason="id_taken", attempts=3, synced_at=timezone.now() - timedelta(hours=5))
     page = row(admin_client)
-    for text in ["abc-9", "default", "1234.50 USD", "bronto-rejected", ">rejected<", "order number taken", "5 h ago"]:
+    for text in ["abc-9", "default", "1234.50 USD", "bronto-rejected", ">rejected<", "order number taken", "5 h ago",
+                 "01/02/2026"]:  # fmt: skip
         assert text in page
     assert f'href="{url("diff", order)}"' in page
 
@@ -66,6 +64,7 @@ def test_totals_are_written_as_the_currency_is(fields, expected):
         ({"has_tracking": False}, "no"),
         ({"has_tracking": None}, "no"),
         ({"has_tracking": None, "tid": TID}, "not sent yet"),
+        ({"has_tracking": None, "tid": TID, "bronto_order_id": "b1"}, "not known"),
         ({"has_tracking": False, "tracking_cookie_value": TID}, "not taken"),
     ],
 )
@@ -102,23 +101,6 @@ def test_reasons_have_words():
     assert "bronto-odd" in columns.state_badge("odd")
 
 
-def test_whatever_the_policy_decides_has_words():
-    made = [
-        error(status=409) if issubclass(error, errors.APIError) else error()
-        for error in policy.TABLE
-        if error is not type(None)
-    ]
-    choices = product(made, policy.Operation, Presence, (1, 99), (0, 9), (True, False), (None, True, False))
-    settings = bronto_settings.delivery
-    for error, operation, presence, attempts, flips, lack, found in choices:
-        exchange = policy.Exchange(
-            error=error, operation=operation, presence=presence, attempts=attempts, flips=flips,
-            contact_may_lack=lack, found=found,
-        )  # fmt: skip
-        code = policy.decide(exchange, settings, healthy=True).reason
-        assert not code or code in columns.REASONS
-
-
 def test_newest_first(admin_client):
     orders = OrderFactory.create_batch(3)
     assert listed(admin_client) == [order.customer_order_id for order in reversed(orders)]
@@ -126,7 +108,7 @@ def test_newest_first(admin_client):
 
 def test_filters(admin_client, settings):
     settings.BRONTO_ORDERS = {"ACCOUNTS": {"default": {}, "outlet": {}}}
-    park(OrderFactory(customer_order_id="synced", tid=TID), has_tracking=True)
+    park(OrderFactory(customer_order_id="synced", tid=TID), has_tracking=True, bronto_order_id="b1")
     park(OrderFactory(customer_order_id="refused", account="outlet"), SyncState.REJECTED, sync_reason="refused")
     park(OrderFactory(customer_order_id="invalid"), SyncState.SKIPPED, sync_reason="invalid:currency")
     park(OrderFactory(customer_order_id="dropped", tid=TID), has_tracking=False)
@@ -141,6 +123,10 @@ def test_filters(admin_client, settings):
         "?tracking=unsent": ["new"],
         "?tracking=no": ["invalid", "refused"],
         "?tracking=nonsense": ["new", "dropped", "invalid", "refused", "synced"],
+        "?bronto_id=yes": ["synced"],
+        "?bronto_id=no": ["new", "dropped", "invalid", "refused"],
+        "?bronto_id=nonsense": ["new", "dropped", "invalid", "refused", "synced"],
+        "?sync_state__exact=rejected&reason=refused&account=outlet&tracking=no": ["refused"],
     }.items():
         assert listed(admin_client, query) == expected, query
 
@@ -153,12 +139,117 @@ def test_account_filter_is_there_for_several_accounts_only(admin_client, setting
     assert "?account=" not in row(admin_client)
 
 
-@pytest.mark.parametrize("term", ["abc-77", "bc-7", "0ad24370-96de", "jane@example", "JANE@EXAMPLE.COM"])
-def test_search(admin_client, term):
-    OrderFactory(customer_order_id="other", email_address="x@example.com")
-    order = OrderFactory(customer_order_id="abc-77", email_address="jane@example.com")
+AGES = {
+    "minutes": timedelta(minutes=5),
+    "hours": timedelta(hours=5),
+    "days": timedelta(days=5),
+    "weeks": timedelta(days=20),
+    "months": timedelta(days=90),
+    "years": timedelta(days=500),
+    "none": None,
+}
+
+
+@pytest.mark.parametrize(("parameter", "column"), [("last_sent", "synced_at"), ("ordered", "order_date")])
+def test_ranges_of_dates_show_the_newest_first(admin_client, parameter, column):
+    now = timezone.now()
+    for name, age in AGES.items():
+        park(OrderFactory(customer_order_id=name), **{column: None if age is None else now - age})
+    names = list(AGES)
+    for value, expected in {
+        "hour": names[:1], "day": names[:2], "week": names[:3], "month": names[:4], "year": names[:5],
+        "older": ["years"], "never": ["none"], "nonsense": names[::-1],
+    }.items():  # fmt: skip
+        assert listed(admin_client, f"?{parameter}={value}") == expected, value
+
+
+def test_a_range_beside_what_is_rare_keeps_the_newest_first(admin_client):
+    for number, days in enumerate([1, 3, 2]):
+        date = timezone.now() - timedelta(days=days)
+        park(OrderFactory(customer_order_id=str(number)), SyncState.REJECTED, sync_reason="refused", order_date=date)
+    assert listed(admin_client, "?ordered=week") == ["0", "2", "1"]
+    assert listed(admin_client, "?ordered=week&sync_state__exact=rejected") == ["2", "1", "0"]
+    assert listed(admin_client, "?ordered=week&reason=refused") == ["2", "1", "0"]
+    assert listed(admin_client, "?ordered=week&sync_state__exact=rejected&o=10") == ["1", "2", "0"]
+
+
+@pytest.mark.parametrize(
+    ("term", "found"),
+    [
+        ("abc-77", ["abc-77"]),
+        ("ABC-77", ["abc-77"]),
+        ("abc-", ["ABC-8", "abc-77"]),
+        (" abc-77 ", ["abc-77"]),
+        ("bc-7", []),
+        ("0ad24370-96de-4922-9a53-954530fcbb64", ["abc-77"]),
+        ("0AD24370-96DE-4922-9A53-954530FCBB64", ["abc-77"]),
+        ("0ad24370-96de", []),
+        ("jane@example.com", ["abc-77"]),
+        ("JANE@EXAMPLE.COM", ["abc-77"]),
+        ("jane@example", []),
+        ("by@hand", ["by@hand"]),
+        ("100%", []),
+        ("", ["by@hand", "ABC-8", "abc-77"]),
+        ("  ", ["by@hand", "ABC-8", "abc-77"]),
+    ],
+)
+def test_search(admin_client, term, found):
+    order = OrderFactory(customer_order_id="abc-77", email_address="Jane@Example.com")
     park(order, bronto_order_id="0ad24370-96de-4922-9a53-954530fcbb64")
-    assert listed(admin_client, f"?q={term}") == ["abc-77"]
+    OrderFactory(customer_order_id="ABC-8", email_address="x@example.com")
+    OrderFactory(customer_order_id="by@hand", email_address="")
+    assert listed(admin_client, f"?{urlencode({'q': term})}") == found
+
+
+class TestManyOrders:
+    """Counting stops, and so does paging; what cannot be sorted by an index is not offered."""
+
+    @pytest.fixture(autouse=True)
+    def few_are_many(self, monkeypatch):
+        monkeypatch.setattr(pagination, "LIMIT", 120)
+
+    def test_counting_stops(self, admin_client):
+        Order.objects.bulk_create(Order(customer_order_id=str(number)) for number in range(121))
+        response = admin_client.get(LIST)
+        page = response.content.decode()
+        assert str(response.context["cl"].result_count) == "≥120"
+        for text in ["≥120 orders", "Select all ≥120 orders", "All ≥120 selected"]:
+            assert text in page
+        assert response.context["cl"].paginator.num_pages == 3
+        assert len(listed(admin_client, "?p=3")) == 20
+        assert admin_client.get(f"{LIST}?p=4")["Location"].endswith("?e=1")
+
+    def test_what_is_counted_to_its_end_is_exact(self, admin_client):
+        Order.objects.bulk_create(Order(customer_order_id=str(number)) for number in range(120))
+        assert "120 orders" in row(admin_client)
+        assert "≥" not in row(admin_client)
+
+    def test_thousands_are_grouped_where_a_project_says_so(self, settings):
+        settings.USE_THOUSAND_SEPARATOR = True
+        with translation.override("en"):
+            assert formats.localize(pagination.AtLeast(10_000)) == "≥10,000"
+
+    def test_no_column_is_sorted_without_an_index(self, admin_client):
+        changelist = admin_client.get(LIST).context["cl"]
+        indexed = {index.fields[0] for index in Order._meta.indexes if index.fields}
+        for name in changelist.list_display:
+            if name in changelist.sortable_by:
+                assert changelist.get_ordering_field(name) in indexed
+
+    def test_no_facets_are_counted(self, admin_client):
+        assert "_facets" not in row(admin_client)
+        assert "show_counts" not in row(admin_client)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "?q=abc", "?q=a@example.com", "?p=1", "?o=-5", "?sync_state__exact=pending", "?reason=invalid:",
+     "?account=default", "?last_sent=never", "?ordered=older", "?tracking=unsent", "?bronto_id=no", "?_facets=True"],
+)  # fmt: skip
+def test_each_way_of_narrowing_takes_four_queries(admin_client, django_assert_num_queries, query):
+    OrderFactory.create_batch(3)
+    with django_assert_num_queries(4):
+        assert admin_client.get(LIST + query).status_code == 200
 
 
 @pytest.mark.parametrize("count", [1, 40])

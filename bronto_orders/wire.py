@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -73,10 +74,11 @@ def loads(text: str | bytes) -> Any:
 
 
 def _read_number(text: str) -> Decimal:
-    number = Decimal(text)
-    if abs(number.adjusted()) > GREATEST_EXPONENT:
-        raise ValueError("a number's exponent is out of range")
-    return number
+    with suppress(InvalidOperation):  # an exponent that not even a Decimal can hold
+        number = Decimal(text)
+        if abs(number.adjusted()) <= GREATEST_EXPONENT:
+            return number
+    raise ValueError("a number's exponent is out of range")
 
 
 def _refuse_constant(name: str) -> None:

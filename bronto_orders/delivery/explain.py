@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.core.exceptions import FieldDoesNotExist
@@ -118,13 +118,18 @@ def describe(order: Order) -> str:
     status = AccountStatus.objects.using(using).filter(pk=order.account).first()
     attempts = SyncAttempt.objects.using(using).defer("request_excerpt", "answer_excerpt")
     attempt = attempts.filter(order=order).order_by("-pk").first()
-    try:
-        foreign = environment.is_foreign(bronto_settings.account(order.account), status, using=using)
-        around = Surroundings(enabled=bronto_settings.delivery.enabled, foreign=foreign, attempt=attempt)
-    except BrontoConfigurationError:
-        around = Surroundings(configured=False, attempt=attempt)
+    around = replace(surroundings(order.account, status, using=using), attempt=attempt)
     # The database's clock decides, not this one; a difference of seconds does not matter here.
     return explain(order, status, timezone.now(), around)
+
+
+def surroundings(account: str, status: AccountStatus | None, *, using: str = DEFAULT_DB_ALIAS) -> Surroundings:
+    """Return what the delivery of an account's orders depends on beside its gate, ``status``; without an attempt."""
+    try:
+        foreign = environment.is_foreign(bronto_settings.account(account), status, using=using)
+        return Surroundings(enabled=bronto_settings.delivery.enabled, foreign=foreign)
+    except BrontoConfigurationError:
+        return Surroundings(configured=False)
 
 
 def explain(order: Order, status: AccountStatus | None, now: datetime, around: Surroundings = NORMAL) -> str:

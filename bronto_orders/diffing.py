@@ -6,9 +6,10 @@ All three are documents in wire names. Nothing here raises, whatever JSON they h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from enum import Enum
 from typing import Any
 
@@ -44,6 +45,8 @@ class Verdict(Enum):
     CONFLICT = "conflict"
     NOT_SENT = "not_sent"
     CANNOT_CHANGE = "cannot_change"
+    #: The shop's value differs from Bronto's, and staff have left it at that.
+    ACCEPTED = "accepted"
     WRITE_ONLY = "write_only"
     SET_BY_BRONTO = "set_by_bronto"
 
@@ -62,6 +65,11 @@ class Verdict(Enum):
         """Whether the shop and Bronto do not agree."""
         return self in _DIFFERENCES
 
+    @property
+    def is_news(self) -> bool:
+        """Whether it is shown to those who asked for differences only: these, and what was accepted of them."""
+        return self in _DIFFERENCES or self is Verdict.ACCEPTED
+
 
 _WORDS: dict[Verdict, tuple[Promise, Promise]] = {
     Verdict.SAME: (_("same"), _("The shop and Bronto agree.")),
@@ -75,8 +83,12 @@ _WORDS: dict[Verdict, tuple[Promise, Promise]] = {
         _("conflict"),
         _("Both have changed it since it was last sent; the next push overwrites Bronto's value."),
     ),
-    Verdict.NOT_SENT: (_("not sent"), _("Bronto has not acknowledged it yet.")),
-    Verdict.CANNOT_CHANGE: (_("cannot change"), _("They differ, and an update cannot change this at Bronto.")),
+    Verdict.NOT_SENT: (_("not sent yet"), _("Bronto has not acknowledged it yet.")),
+    Verdict.CANNOT_CHANGE: (_("cannot be changed"), _("They differ, and an update cannot change this at Bronto.")),
+    Verdict.ACCEPTED: (
+        _("accepted"),
+        _("Bronto's value was accepted as it is; it stays until the shop changes the order."),
+    ),
     Verdict.WRITE_ONLY: (_("write-only"), _("Bronto takes it and never gives it back, so it cannot be compared.")),
     Verdict.SET_BY_BRONTO: (_("set by Bronto"), _("Bronto fills it in by itself.")),
 }
@@ -123,14 +135,16 @@ def compare(
     *,
     write_only: Collection[str] = WRITE_ONLY,
     immutable: Collection[str] = IMMUTABLE,
+    settled: bool = False,
 ) -> tuple[Change, ...]:
     """Compare an order on three sides, field by field, then item by item.
 
     ``last_sent`` is None when Bronto has acknowledged nothing yet, ``remote`` when nobody knows what Bronto has, or
-    Bronto has nothing. Fields that are empty on all sides are left out. Items are matched by sku, then by content and
-    position; their order counts, their database rows do not.
+    Bronto has nothing. ``settled`` says that nothing is owed for what the shop has now: where that is not what
+    Bronto acknowledged, staff have accepted Bronto's. Fields that are empty on all sides are left out. Items are
+    matched by sku, then by content and position; their order counts, their database rows do not.
     """
-    judge = _Judge(last_sent is not None, remote is not None, write_only, immutable)
+    judge = _Judge(last_sent is not None, remote is not None, write_only, immutable, settled)
     return (*_compare_fields(judge, now, last_sent, remote), *_compare_items(judge, now, last_sent, remote))
 
 
@@ -161,6 +175,11 @@ def _items_taken_differently(sent: Sequence[Document], got: Sequence[Document]) 
     ]
 
 
+def _may_be_brontos(name: str) -> bool:
+    """Tell whether Bronto may give a field that the shop has not sent, one that this app does not know among them."""
+    return name in FILLED_FIELDS or (name not in FIELDS and name not in ITEM_FIELDS)
+
+
 @dataclass(frozen=True)
 class _Judge:
     """Gives verdicts. Knows which sides there are beside the shop's."""
@@ -169,6 +188,7 @@ class _Judge:
     has_remote: bool
     write_only: Collection[str] = ()
     immutable: Collection[str] = ()
+    settled: bool = False
 
     def field(self, name: str, normalise: Normaliser, now: Any, sent: Any, remote: Any) -> Verdict:
         """Judge the values of one field."""
@@ -177,12 +197,12 @@ class _Judge:
         unread = not self.has_remote or (name in self.write_only and remote_empty)
         if unread and now_is_sent and self.has_sent and name in self.write_only:
             return Verdict.WRITE_ONLY
-        judge = _Judge(self.has_sent, not unread)
+        judge = _Judge(self.has_sent, not unread, settled=self.settled and name not in self.immutable)
         verdict = judge.whole(now_is_sent, now_is_remote, equal(normalise, sent, remote), given=not now_empty)
         if verdict is Verdict.SAME:
             others = [value for value, shown in ((sent, self.has_sent and now_is_sent), (remote, not unread)) if shown]
             return Verdict.SAME if all(identical(now, other) for other in others) else Verdict.EQUAL
-        if name in SERVER_FIELDS or (name in FILLED_FIELDS and now_empty and sent_empty):
+        if name in SERVER_FIELDS or (_may_be_brontos(name) and now_empty and sent_empty):
             return Verdict.SET_BY_BRONTO
         if name in self.immutable and (self.has_remote or not sent_empty):
             return Verdict.CANNOT_CHANGE
@@ -195,8 +215,8 @@ class _Judge:
         if not self.has_sent:
             return Verdict.NOT_SENT if given else Verdict.CHANGED_THERE
         if not self.has_remote or sent_is_remote:
-            return Verdict.CHANGED_HERE
-        return Verdict.CHANGED_THERE if now_is_sent else Verdict.CONFLICT
+            return Verdict.ACCEPTED if self.settled else Verdict.CHANGED_HERE
+        return Verdict.CHANGED_THERE if now_is_sent or self.settled else Verdict.CONFLICT
 
 
 def _compare_fields(judge: _Judge, *documents: Any) -> Iterator[Change]:
@@ -265,7 +285,7 @@ def _compare_item(judge: _Judge, item: Item, row: _Row, whole: Verdict) -> Itera
     path = f"lineItems[{item.key}]"
     yield Change(path, "position", item.now, item.last_sent, item.remote, whole, item)
     _now, was_sent, is_there = (place is not None for place in row.places)
-    cells = _Judge(judge.has_sent and was_sent, judge.has_remote and is_there)
+    cells = _Judge(judge.has_sent and was_sent, judge.has_remote and is_there, settled=judge.settled)
     for name, values in _in_order(ITEM_FIELDS, *(place[1] if place else {} for place in row.places)):
         if name != "position":
             verdict = whole if item.lonely else cells.field(name, ITEM_FIELDS.get(name, text), *values)
@@ -273,49 +293,95 @@ def _compare_item(judge: _Judge, item: Item, row: _Row, whole: Verdict) -> Itera
 
 
 def _place(rows: list[_Row], side: int, items: Sequence[Document]) -> None:
-    """Find the row of each item of one side; make rows for what the sides before do not have."""
-    waiting: dict[tuple[str, str], list[_Row]] = {}
+    """Find the row of each item of one side; make rows for what the sides before do not have.
+
+    Items go to rows of the same identity: those of equal content first, then those in equal place, then the rest.
+    """
+    waiting: dict[Hashable, list[_Row]] = {}
     for row in rows:
         waiting.setdefault(_identity(row.shown), []).append(row)
-    arriving: dict[tuple[str, str], list[_Place]] = {}
+    arriving: dict[Hashable, list[_Place]] = {}
     for place in enumerate(items):
         arriving.setdefault(_identity(place[1]), []).append(place)
+    left: list[_Place] = []
     for identity, places in arriving.items():
-        _pair(waiting.get(identity, []), side, places)
-    left = sorted((place for places in arriving.values() for place in places), key=lambda place: place[0])
-    rows.extend(_Row([place if other == side else None for other in range(3)]) for place in left)
+        alike = waiting.get(identity, [])
+        if len(alike) > 1 or len(places) > 1:
+            # What Bronto has is more likely to be what it was sent last than what the shop has now.
+            for known in reversed(range(side)):
+                places = _pair_by_content(alike, known, side, places)
+            places = _pair_by_position(alike, side, places)
+        free = [row for row in alike if row.places[side] is None]
+        for row, place in zip(free, places, strict=False):
+            row.places[side] = place
+        left += places[len(free) :]
+    rows.extend(_Row([place if other == side else None for other in range(3)]) for place in sorted(left, key=_index))
 
 
-def _identity(item: Document) -> tuple[str, str]:
+def _index(place: _Place) -> int:
+    return place[0]
+
+
+def _identity(item: Document) -> Hashable:
     sku, name = item.get("sku"), item.get("name")
     return ("sku", str(sku)) if sku else ("name", str(name or ""))
 
 
-def _pair(rows: list[_Row], side: int, places: list[_Place]) -> None:
-    """Give items to rows of the same identity: those of equal content first, then those in equal place, then the rest.
-
-    Items that found a row are taken out of ``places``.
-    """
-    fits: tuple[Callable[[_Row, _Place], bool], ...] = (
-        lambda row, place: _same_content(row.shown, place[1]),
-        lambda row, place: place[0] in (row.position(0), row.position(1)),
-        lambda row, place: True,
-    )
-    for fit in fits:
-        for row in rows:
-            found = None if row.places[side] else next((place for place in places if fit(row, place)), None)
-            if found:
-                row.places[side] = found
-                places.remove(found)
+def _pair_by_content(rows: Sequence[_Row], known: int, side: int, places: Sequence[_Place]) -> list[_Place]:
+    """Give items to rows of equal content on a side that is known, in the order there. Returns those that are left."""
+    free = [(place, row) for row in rows if (place := row.places[known]) and not row.places[side]]
+    wanting: dict[Hashable, deque[_Row]] = {}
+    for place, row in sorted(free, key=lambda pair: pair[0][0]):
+        wanting.setdefault(_content(place[1]), deque()).append(row)
+    left = []
+    for place in places:
+        found = wanting.get(_content(place[1]))
+        if found:
+            found.popleft().places[side] = place
+        else:
+            left.append(place)
+    return left
 
 
-def _same_content(one: Document, other: Document) -> bool:
-    return all(equal(normalise, one.get(name), other.get(name)) for name, normalise in ITEM_FIELDS.items())
+def _pair_by_position(rows: Sequence[_Row], side: int, places: Sequence[_Place]) -> list[_Place]:
+    """Give items to rows that are in the same place on a side before. Returns those that are left."""
+    by_position = {place[0]: place for place in places}
+    for row in rows:
+        for position in (row.position(0), row.position(1)):
+            if row.places[side] is None and position in by_position:
+                row.places[side] = by_position.pop(position)
+    return list(by_position.values())
+
+
+def _content(item: Document) -> Hashable:
+    """Return what is the same for items whose fields all mean the same."""
+    content = tuple(normalise(item.get(name)) for name, normalise in ITEM_FIELDS.items())
+    try:
+        hash(content)
+    except TypeError:  # an array or an object where a text or a number should be
+        return repr(content)
+    return content
 
 
 def _moved(rows: Sequence[_Row], one: int, other: int) -> set[int]:
-    """Return the indexes of rows whose move explains why two sides have the items that both have in another order."""
+    """Return the indexes of the fewest rows whose move explains why two sides have what both have in another order.
+
+    Those are the rows outside the longest run of rows that stand in the same order on both sides.
+    """
     common = [index for index, row in enumerate(rows) if row.places[one] and row.places[other]]
-    before, after = (sorted(common, key=lambda index: rows[index].position(side) or 0) for side in (one, other))
-    blocks = SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
-    return set(common).difference(*(before[block.a : block.a + block.size] for block in blocks))
+    common.sort(key=lambda index: rows[index].position(one) or 0)
+    ends: list[int] = []  # for each length of run, the least position in which one ends
+    last: list[int] = []  # and the row that it ends with
+    before: dict[int, int | None] = {}
+    for index in common:
+        position = rows[index].position(other) or 0
+        length = bisect_left(ends, position)
+        before[index] = last[length - 1] if length else None
+        ends[length : length + 1] = [position]
+        last[length : length + 1] = [index]
+    moved = set(common)
+    index_in_run = last[-1] if last else None
+    while index_in_run is not None:
+        moved.discard(index_in_run)
+        index_in_run = before[index_in_run]
+    return moved

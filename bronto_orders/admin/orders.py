@@ -27,7 +27,7 @@ from bronto_orders.admin.filters import (
 from bronto_orders.admin.pagination import BoundedPaginator
 from bronto_orders.admin.resync import ResyncAdmin
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import explain
+from bronto_orders.delivery import explain, personal
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
 from bronto_orders.models.order import AMOUNT
@@ -180,7 +180,7 @@ class OrderAdmin(DiffAdmin, ResyncAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Order | None = None) -> Any:
         shown = super().get_fieldsets(request, obj)
         if obj is not None:
-            return shown if masking.sees_personal_data(request) else _masked(shown)
+            return shown if personal.may_see(request.user) else _masked(shown)
         hidden = set(self.delivery_fields)
         return [
             (name, options)

@@ -14,8 +14,8 @@ from rest_framework.exceptions import ErrorDetail
 from bronto_orders import equality, payloads
 from bronto_orders.api import problems
 from bronto_orders.api.fields import FlagField, column_of, field_for, nothing
-from bronto_orders.api.personal import MASK, masked
 from bronto_orders.client.redaction import PERSONAL
+from bronto_orders.delivery.personal import is_masked, masked_document
 from bronto_orders.models import LineItem, Order
 
 PAIR = ("trackingCookieName", "trackingCookieValue")
@@ -47,7 +47,7 @@ class Document(serializers.Serializer[Any]):
         if wrong:
             raise serializers.ValidationError(wrong)
         for rule in self.table:
-            if values.get(rule.attribute, MASK) in (None, ""):
+            if rule.attribute in values and values[rule.attribute] in (None, ""):
                 values[rule.attribute] = nothing(column_of(self.model, rule.attribute))
         return values
 
@@ -121,7 +121,7 @@ class OrderDocument(Document):
     def wrong_names(self, data: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
         yield from super().wrong_names(data)
         for name in data.keys() & set(PERSONAL):
-            if data[name] == MASK:
+            if is_masked(data[name]):
                 message = _("This is the place holder for what you may not see. Leave it out.")
                 yield name, [ErrorDetail(message, code="masked")]
         given = [name for name in PAIR if data.get(name)]
@@ -142,7 +142,7 @@ class OrderDocument(Document):
         document = super().to_representation(instance)
         if self.context["may_see_personal_data"]:
             return document
-        return {name: masked(name, value) for name, value in document.items()}
+        return masked_document(document)
 
 
 def _nothing_said() -> dict[str, Any]:

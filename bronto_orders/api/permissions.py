@@ -15,7 +15,6 @@ VIEW: Final = "bronto_orders.view_order"
 VIEW_DIFF: Final = "bronto_orders.view_diff"
 RESYNC: Final = "bronto_orders.resync_order"
 VIEW_ACCOUNTS: Final = "bronto_orders.view_accountstatus"
-VIEW_PERSONAL_DATA: Final = "bronto_orders.view_personal_data"
 
 #: Sets of permissions by HTTP method; having all of any one set is enough.
 Needs = Mapping[str, Sequence[Sequence[str]]]

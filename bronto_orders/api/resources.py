@@ -11,9 +11,9 @@ from django.utils.http import urlencode
 from rest_framework import serializers
 
 from bronto_orders.api.documents import OrderDocument
-from bronto_orders.api.personal import masked, masked_change
 from bronto_orders.delivery.comparison import Comparison, sentence
 from bronto_orders.delivery.explain import explain
+from bronto_orders.delivery.personal import masked_document, masked_side
 from bronto_orders.delivery.status import Overview
 from bronto_orders.diffing import Change, Verdict
 from bronto_orders.models import Order, Presence, SyncAttempt, SyncState
@@ -122,7 +122,7 @@ class ChangeResource(serializers.Serializer[Change]):
         shown = super().to_representation(change)
         shown["verdict"] = change.verdict.value
         if not self.context["may_see_personal_data"]:
-            shown |= {side: masked_change(change, shown[side]) for side in ("now", "lastSent", "remote")}
+            shown |= {side: masked_side(change, shown[side]) for side in ("now", "lastSent", "remote")}
         return shown
 
 
@@ -136,7 +136,7 @@ class PushResource(serializers.Serializer[Any]):
     def get_body(self, push: Any) -> dict[str, Any]:
         if self.context["may_see_personal_data"]:
             return dict(push.body)
-        return {name: masked(name, value) for name, value in push.body.items()}
+        return masked_document(push.body)
 
 
 class DiffResource(serializers.Serializer[Comparison]):
@@ -153,7 +153,7 @@ class DiffResource(serializers.Serializer[Comparison]):
     push = PushResource(source="comparison.push", allow_null=True)
 
     def get_sentence(self, shown: Any) -> str:
-        return sentence(shown["order"], shown["comparison"])
+        return sentence(shown["comparison"])
 
 
 class ResyncResource(serializers.Serializer[Any]):

@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import ValidationError
 from rest_framework.throttling import BaseThrottle
 
-from bronto_orders.api import pagination, parameters, permissions, personal, problems, throttles
+from bronto_orders.api import pagination, parameters, permissions, problems, throttles
 from bronto_orders.api.documents import OrderDocument, ResyncWish
 from bronto_orders.api.exact import ExactJSONParser, ExactJSONRenderer
 from bronto_orders.api.openapi import describe
@@ -35,7 +35,7 @@ from bronto_orders.api.resources import (
 )
 from bronto_orders.api.upsert import upsert
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import status
+from bronto_orders.delivery import personal, status
 from bronto_orders.delivery.comparison import compare
 from bronto_orders.delivery.explain import surroundings
 from bronto_orders.delivery.resync import Resynced, resync

@@ -202,7 +202,7 @@ def _acknowledged(item: Decided) -> dict[str, Any]:
         "last_sent": wire.storable(acknowledged(job.push.body, None if adding else job.order.last_sent)),
         "last_sent_hash": job.push.fingerprint,
         "bronto_order_id": printable(answer["orderId"])[:64],
-        "bronto_updated_at": _moment(answer.get("updatedDate")),
+        "bronto_updated_at": moment(answer.get("updatedDate")),
         "has_tracking": tracking if isinstance(tracking, bool) else None,
     }
 
@@ -255,12 +255,13 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
-def _moment(text: object) -> datetime | None:
+def moment(text: object) -> datetime | None:
+    """Return the moment that Bronto names, None if it is none that a database takes."""
     try:
-        moment = parse_datetime(text) if isinstance(text, str) else None
+        parsed = parse_datetime(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return moment if moment is not None and is_aware(moment) and 1970 < moment.year < 9000 else None
+    return parsed if parsed is not None and is_aware(parsed) and 1970 < parsed.year < 9000 else None
 
 
 def _attempt(item: Decided, outcome: str) -> SyncAttempt:

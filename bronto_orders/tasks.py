@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import engine, hints, turns
+from bronto_orders.delivery import resync as resyncs
 
 #: One byte that a worker's main process shares with the pool processes that it forks: set once it is told to end.
 _ending = mmap.mmap(-1, 1)
@@ -46,8 +47,16 @@ def deliver(
 
 @shared_task(name="bronto_orders.sweep", ignore_result=True, acks_late=False)
 def sweep(using: str = DEFAULT_DB_ALIAS) -> None:
-    """Wake workers for each account that has due orders."""
+    """Wake workers for each account that has due orders, and for resyncs that have orders left to queue."""
     engine.sweep(using=using)
+    resyncs.wake_unfinished(using=using)
+
+
+@shared_task(name="bronto_orders.resync", ignore_result=True, acks_late=False)
+def resync(using: str = DEFAULT_DB_ALIAS) -> None:
+    """Queue the orders of resyncs, for a minute at most; then leave the rest to the next task."""
+    if resyncs.advance_all(using=using, budget_seconds=engine.TASK_SECONDS, stopping=is_ending):
+        hints.wake_resync(using=using)
 
 
 @shared_task(name="bronto_orders.prune", ignore_result=True, acks_late=False)

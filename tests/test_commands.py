@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,10 @@ from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
-from bronto_orders.models import AccountStatus, DbNow, Order
+from bronto_orders import exceptions as errors
+from bronto_orders.delivery.resync import Options, progress, start_run
+from bronto_orders.management.commands import bronto_resync
+from bronto_orders.models import AccountStatus, DbNow, Order, ResyncRun
 from tests.factories import OrderFactory
 from tests.fakes import FakeBronto
 
@@ -91,6 +96,108 @@ class TestDeliver:
             assert process.stdout.readline() == "Delivering for default until stopped.\n"
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
+
+
+class TestDeliverAndResyncs:
+    def test_resyncs_need_no_celery(self, bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bronto_orders.delivery.selections.CHUNK", 2)
+        OrderFactory.create_batch(5)
+        run("bronto_deliver")
+        resync, _new = start_run(Order.objects.all(), trigger="test", options=Options(force=True))
+        assert resync.finished_at is None
+        assert run("bronto_deliver") == "default: 5 accepted\n"
+        resync.refresh_from_db()
+        assert (resync.queued, progress(resync).is_over) == (5, True)
+
+
+class TestResync:
+    @pytest.fixture(autouse=True)
+    def delivered(self, bronto: FakeBronto) -> None:
+        for number, account, month in [("a", "default", 1), ("b", "default", 2), ("c", "eu", 3)]:
+            OrderFactory(customer_order_id=number, account=account, order_date=datetime(2026, month, 1, tzinfo=UTC))
+        run("bronto_deliver", "--account", "default")
+        Order.objects.filter(account="eu").update(sync_state="rejected", sync_reason="refused", due_at=None, bulk=False)
+
+    @pytest.mark.parametrize(
+        ("filters", "expected"),
+        [
+            (["--all"], "abc"),
+            (["--account", "default"], "ab"),
+            (["--state", "rejected"], "c"),
+            (["--reason", "refused"], "c"),
+            (["--number", "a", "--number", "c"], "ac"),
+            (["--since", "2026-02-01"], "bc"),
+            (["--until", "2026-02-01"], "ab"),
+            (["--until", "2026-02-01T00:00:00Z"], "a"),
+            (["--since", "2026-01-02", "--account", "default"], "b"),
+        ],
+    )
+    @override_settings(BRONTO_ORDERS={"ACCOUNTS": {"default": {}, "eu": {}}})
+    def test_filters(self, filters: list[str], expected: str) -> None:
+        out = run("bronto_resync", *filters)
+        assert f"{len(expected)} queued, 0 queued already, 0 left out." in out
+        numbers = Order.objects.owed().order_by("customer_order_id").values_list("customer_order_id", flat=True)
+        assert "".join(numbers) == expected
+        assert ResyncRun.objects.get().trigger == "command"
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            [],
+            ["--all", "--number", "a"],
+            ["--account", "nobody"],
+            ["--since", "yesterday"],
+            ["--until", "2026-13-01"],
+            ["--all", "--force-events", "--yes"],
+            ["--all", "--force-events", "--trigger-events"],
+        ],
+    )
+    def test_usage(self, wrong: list[str]) -> None:
+        with pytest.raises(CommandError) as caught:
+            run("bronto_resync", *wrong)
+        assert caught.value.returncode == 2
+        assert not ResyncRun.objects.exists()
+
+    def test_a_dry_run_counts_and_does_nothing(self) -> None:
+        before = list(Order.objects.order_by("pk").values())
+        out = run("bronto_resync", "--all", "--dry-run")
+        told = ["3 orders selected.", "1 would be sent.", "2 unchanged, not sent.", "1 rejected until now: refused."]
+        assert [line for line in told if line not in out] == []
+        assert "3 would be sent." in run("bronto_resync", "--all", "--dry-run", "--force")
+        assert list(Order.objects.order_by("pk").values()) == before
+        assert not ResyncRun.objects.exists()
+
+    def test_options(self, bronto: FakeBronto) -> None:
+        options = ["--force", "--send-tracking", "--trigger-events", "--force-events", "--yes"]
+        run("bronto_resync", "--number", "a", *options)
+        run("bronto_deliver", "--account", "default")
+        assert (bronto.calls[-1][3]["trigger_events"], bronto.calls[-1][3]["force"]) == (True, True)
+
+    def test_waiting(self, bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch) -> None:
+        answers: list[Any] = [None, errors.BadRequestError(status=400)]
+
+        def work(seconds: float) -> None:
+            bronto.script.append(answers.pop(0))
+            run("bronto_deliver", "--account", "default")
+
+        monkeypatch.setattr(bronto_resync, "time", SimpleNamespace(sleep=work, monotonic=time.monotonic))
+        out = run("bronto_resync", "--number", "a", "--force", "--wait")
+        assert out.endswith("1 synced.\n")
+        with pytest.raises(CommandError, match="1 orders were rejected") as caught:
+            run("bronto_resync", "--number", "b", "--force", "--wait")
+        assert caught.value.returncode == 1
+
+    def test_a_bar_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bronto_orders.delivery.selections.CHUNK", 1)
+
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        out = Terminal()
+        call_command("bronto_resync", "--number", "a", "--number", "b", stdout=out)
+        assert f"\r[{'#' * 30}] 2/2 queued" in out.getvalue()
+        assert run("bronto_resync", "--all", verbosity=0) == ""
 
 
 class TestStatus:

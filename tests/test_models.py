@@ -95,7 +95,7 @@ class TestMarking:
     ) -> None:
         before = delivery_columns(synced)
         with django_assert_num_queries(0):
-            synced.save(update_fields=["sync_state", "last_sent"])
+            synced.save(update_fields=["sync_state", "last_sent", "resync_run", "resync_run_id"])
         assert delivery_columns(synced) == before
 
     def test_f_expression(self, synced: Order) -> None:

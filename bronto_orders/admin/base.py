@@ -8,11 +8,11 @@ from django.http import Http404, HttpRequest
 from django.urls import reverse
 
 from bronto_orders.admin.columns import EMPTY
-from bronto_orders.models import AccountStatus, Order, SyncAttempt
+from bronto_orders.models import AccountStatus, Order, ResyncRun, SyncAttempt
 
 if TYPE_CHECKING:
     OrderModelAdmin = admin.ModelAdmin[Order]
-    ReadOnlyModelAdmin = admin.ModelAdmin[SyncAttempt | AccountStatus]
+    ReadOnlyModelAdmin = admin.ModelAdmin[SyncAttempt | AccountStatus | ResyncRun]
 else:
     OrderModelAdmin = ReadOnlyModelAdmin = admin.ModelAdmin
 

@@ -1,21 +1,21 @@
-"""Sending orders again: a page that asks, and a POST that does it."""
+"""Sending orders again: a page that says what would happen and asks, and a POST that starts it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db import router, transaction
-from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -23,14 +23,18 @@ from django.views.decorators.http import require_http_methods
 
 from bronto_orders.admin.attempts import BY_PERSON
 from bronto_orders.admin.base import OrderPages
-from bronto_orders.admin.columns import state_badge
+from bronto_orders.admin.columns import reason, span, state_badge
 from bronto_orders.delivery import claims
-from bronto_orders.delivery.resync import Resynced, resync
-from bronto_orders.models import AccountStatus, Order, SyncState
+from bronto_orders.delivery.resync import Options, Plan, plan, start_run
+from bronto_orders.models import AccountStatus, Order, ResyncRun, SyncState
 from bronto_orders.models.querysets import CHUNK, OrderQuerySet
 
 #: How many of the chosen orders the page names.
 NAMED = 10
+#: Up to how many orders, chosen one by one, have a log entry each.
+LOGGED = 100
+#: How many orders may be marked as ignored at once.
+IGNORED_AT_ONCE = 1000
 
 #: What becomes of an order in each state.
 FATES = {
@@ -54,6 +58,14 @@ class ResyncForm(forms.Form):
         widget=forms.RadioSelect,
         initial="changed",
     )
+    send_tracking = forms.BooleanField(
+        label=gettext_lazy("Send tracking again"),
+        help_text=gettext_lazy(
+            "What is sent takes its tracking along although Bronto has said that it took it. Orders may be credited to "
+            "another e-mail than before."
+        ),
+        required=False,
+    )
     trigger_events = forms.BooleanField(
         label=gettext_lazy("Fire workflows"),
         help_text=gettext_lazy(
@@ -62,14 +74,43 @@ class ResyncForm(forms.Form):
         ),
         required=False,
     )
+    force_events = forms.BooleanField(
+        label=gettext_lazy("Force events"),
+        help_text=gettext_lazy(
+            "Bronto runs the workflows also for orders in which nothing has changed: customers get the same messages a "
+            "second time. You are asked once more."
+        ),
+        required=False,
+    )
+    force_confirmed = forms.BooleanField(
+        label=gettext_lazy("Yes, customers may get the same messages a second time"), required=False
+    )
+    #: So that a second click is the same resync.
+    token = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid.uuid4)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if cleaned.get("force_events"):
+            if not cleaned.get("trigger_events"):
+                self.add_error("force_events", _("Events can be forced only if workflows are fired."))
+            elif not cleaned.get("force_confirmed"):
+                self.add_error("force_confirmed", _("Say that you mean it, or leave out “Force events”."))
+        return cleaned
+
+    def options(self, *, include_ignored: bool) -> Options:
+        """Return the answers of a valid form."""
+        names = ("send_tracking", "trigger_events", "force_events")
+        given = {name: self.cleaned_data[name] for name in names}
+        return Options(force=self.cleaned_data["mode"] == "force", include_ignored=include_ignored, **given)
 
 
 class ResyncAdmin(OrderPages):
-    """Adds the action, the page and the button that send orders to Bronto again."""
+    """Adds the actions, the page and the button that send orders to Bronto again, and the one that ignores them."""
 
-    actions = ["resync_selected"]
+    actions = ["resync_selected", "retry_rejected", "mark_as_ignored"]
     resync_form = ResyncForm
     resync_template = "admin/bronto_orders/order/resync.html"
+    ignore_template = "admin/bronto_orders/order/ignore.html"
 
     def has_resync_permission(self, request: HttpRequest, obj: Order | None = None) -> bool:
         """Whether the user may send orders again; only orders that they may see."""
@@ -83,104 +124,211 @@ class ResyncAdmin(OrderPages):
 
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def resync_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask about one order; on POST, queue it."""
+        """Ask about one order; on POST, send it again."""
         if not self.has_resync_permission(request):
             raise PermissionDenied
         order = self.order_or_404(request, unquote(object_id))
         if not self.has_resync_permission(request, order):
             raise PermissionDenied
-        back = self.order_url("change", order)
+        orders = self._orders().filter(pk=order.pk)
         form = self.resync_form(request.POST if request.method == "POST" else None)
+        back = self.order_url("change", order)
         if form.is_valid():
-            self.resync_orders(request, [order.pk], form.cleaned_data)
-            return HttpResponseRedirect(back)
-        return self.render_resync(request, self._orders([order.pk]), form, back=back, order=order)
+            return self.start_resync(request, orders, form, one_by_one=True, back=back)
+        return self.render_resync(request, orders, form, one_by_one=True, back=back, order=order)
 
     @admin.action(permissions=["resync"], description=gettext_lazy("Send selected orders to Bronto again"))
-    def resync_selected(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse | None:
-        """Ask about the selected orders; when that is answered, queue them."""
+    def resync_selected(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse:
+        """Ask about the selected orders; when that is answered, send them again."""
+        return self._resync_action(request, queryset, "resync_selected")
+
+    @admin.action(permissions=["resync"], description=gettext_lazy("Retry selected orders that were rejected"))
+    def retry_rejected(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse:
+        """Do the same with those of the selected orders that were rejected."""
+        return self._resync_action(request, queryset.filter(sync_state=SyncState.REJECTED), "retry_rejected")
+
+    def _resync_action(self, request: HttpRequest, orders: OrderQuerySet, action: str) -> HttpResponse:
         if not self.has_resync_permission(request):
             raise PermissionDenied
+        one_by_one = request.POST.get("select_across") != "1"
         form = self.resync_form(request.POST if "confirmed" in request.POST else None)
+        back = request.get_full_path()
         if form.is_valid():
-            self.resync_orders(request, list(queryset.values_list("pk", flat=True)), form.cleaned_data)
-            return None
-        return self.render_resync(request, queryset, form, back=request.get_full_path())
+            return self.start_resync(request, orders, form, one_by_one=one_by_one, back=back)
+        return self.render_resync(request, orders, form, one_by_one=one_by_one, back=back, action=action)
 
-    def resync_orders(self, request: HttpRequest, pks: Sequence[int], options: dict[str, Any]) -> Resynced:
-        """Queue the orders, log it for each and tell the user."""
-        result = Resynced(queued=0, already_queued=0)
-        with transaction.atomic(using=router.db_for_write(self.model)):
-            for orders in self._chunks(pks):
-                self._log_resync(request, orders, options)
-                part = resync(
-                    orders,
-                    trigger=f"{BY_PERSON}{request.user.pk}",
-                    force=options["mode"] == "force",
-                    trigger_events=options["trigger_events"],
-                )
-                result = Resynced(result.queued + part.queued, result.already_queued + part.already_queued)
-        self.message_user(request, _result_text(result), messages.SUCCESS if result.queued else messages.INFO)
-        return result
+    def start_resync(
+        self, request: HttpRequest, orders: OrderQuerySet, form: ResyncForm, *, one_by_one: bool, back: str
+    ) -> HttpResponse:
+        """Start the resync, log it and lead to its page."""
+        orders = orders.using(router.db_for_write(self.model))
+        options = form.options(include_ignored=one_by_one)
+        with transaction.atomic(using=orders.db):
+            run, new = start_run(
+                orders, trigger=f"{BY_PERSON}{request.user.pk}", options=options, token=form.cleaned_data["token"]
+            )
+            if new:
+                self._log_resync(request, run, options, one_by_one=one_by_one)
+        if not new:
+            self.message_user(request, _("This resync was started already."), messages.INFO)
+        return HttpResponseRedirect(self.run_url(run) or back)
 
-    def _orders(self, pks: Sequence[int]) -> OrderQuerySet:
-        orders: OrderQuerySet = self.model._default_manager.using(router.db_for_write(self.model)).filter(pk__in=pks)
+    def run_url(self, run: ResyncRun) -> str:
+        """Return the address of the resync's page; empty on a site that has none."""
+        try:
+            return reverse(
+                "admin:bronto_orders_resyncrun_change", args=[quote(run.pk)], current_app=self.admin_site.name
+            )
+        except NoReverseMatch:
+            return ""
+
+    def _orders(self) -> OrderQuerySet:
+        orders: OrderQuerySet = self.model._default_manager.using(router.db_for_write(self.model))
         return orders
 
-    def _chunks(self, pks: Sequence[int]) -> Iterator[OrderQuerySet]:
-        # By key, as the push itself changes the columns that a filter of the list may look at.
-        for start in range(0, len(pks), CHUNK):
-            yield self._orders(pks[start : start + CHUNK])
-
-    def _log_resync(self, request: HttpRequest, orders: OrderQuerySet, options: dict[str, Any]) -> None:
-        parts = [_("Queued to be sent to Bronto again.")]
-        if options["mode"] == "force":
-            parts.append(_("Even if unchanged."))
-        if options["trigger_events"]:
-            parts.append(_("With workflows."))
-        LogEntry.objects.log_actions(
-            cast(int, request.user.pk), orders.only("pk", "customer_order_id"), CHANGE, change_message=" ".join(parts)
-        )
+    def _log_resync(self, request: HttpRequest, run: ResyncRun, options: Options, *, one_by_one: bool) -> None:
+        """Log the resync and, if they were chosen one by one and are not too many, each order."""
+        how = " ".join(described(options))
+        user = cast(int, request.user.pk)
+        started = _("Resync of %(count)d orders.") % {"count": run.total}
+        LogEntry.objects.log_actions(user, [run], ADDITION, change_message=f"{started} {how}".rstrip())
+        if not one_by_one or run.total > LOGGED:
+            return
+        orders = self._orders().filter(pk__in=run.filters["keys"]).only("pk", "customer_order_id")
+        queued = _("Queued to be sent to Bronto again.")
+        LogEntry.objects.log_actions(user, orders, CHANGE, change_message=f"{queued} {how}".rstrip())
 
     def render_resync(
-        self, request: HttpRequest, orders: OrderQuerySet, form: forms.Form, *, back: str, order: Order | None = None
+        self,
+        request: HttpRequest,
+        orders: OrderQuerySet,
+        form: ResyncForm,
+        *,
+        one_by_one: bool,
+        back: str,
+        order: Order | None = None,
+        action: str = "",
     ) -> TemplateResponse:
         """Return the page that asks."""
-        counts = dict(orders.order_by().values_list("sync_state").annotate(count=Count("pk")))
-        total = sum(counts.values())
+        planned = plan(orders, Options(include_ignored=one_by_one))
         named = list(orders.order_by("-pk")[:NAMED])
+        states = planned.states
         context = self.page_context(
             request,
             title=_("Send to Bronto again"),
             form=form,
-            total=total,
-            states=[(state_badge(state), counts[state], FATES[state]) for state in SyncState if state in counts],
+            ask_twice=bool(form.is_bound and form.cleaned_data.get("force_events")),
+            total=planned.total,
+            forecast=list(forecast(planned)),
+            states=[(state_badge(state), states[state], FATES[state]) for state in SyncState if states[state]],
+            reasons=[
+                (state_badge(state), reason(code) or _("no reason"), count)
+                for (state, code), count in planned.reasons.most_common(NAMED)
+            ],
             orders=[(one, self.order_url("change", one)) for one in named],
-            unnamed=total - len(named),
-            held=self.held_accounts(orders),
+            unnamed=planned.total - len(named),
+            held=self.held_accounts(planned),
             back=back,
             order=order,
             # The action's own form once more, now with the answers.
-            hidden=[] if order else _hidden_fields(request),
+            hidden=_hidden_fields(request, action) if action else [],
         )
         return TemplateResponse(request, self.resync_template, context)
 
-    def held_accounts(self, orders: OrderQuerySet) -> list[AccountStatus]:
+    def held_accounts(self, planned: Plan) -> list[AccountStatus]:
         """Return the gates of those accounts whose orders wait in any case."""
-        accounts = orders.order_by().values_list("account", flat=True).distinct()
-        return list(AccountStatus.objects.filter(claims.shut(), account__in=list(accounts)).order_by("account"))
+        return list(AccountStatus.objects.filter(claims.shut(), account__in=planned.accounts).order_by("account"))
+
+    @admin.action(permissions=["resync"], description=gettext_lazy("Mark selected orders as ignored"))
+    def mark_as_ignored(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse | None:
+        """Ask about the selected orders; when that is answered, let them rest until somebody resyncs them."""
+        if not self.has_resync_permission(request):
+            raise PermissionDenied
+        pks = sorted(queryset.order_by().values_list("pk", flat=True)[: IGNORED_AT_ONCE + 1])
+        if len(pks) > IGNORED_AT_ONCE:
+            text = _("Mark at most %(count)d orders as ignored at once.") % {"count": IGNORED_AT_ONCE}
+            self.message_user(request, text, messages.ERROR)
+            return None
+        if "confirmed" in request.POST:
+            self._ignore(request, pks)
+            return None
+        named = list(queryset.order_by("-pk")[:NAMED])
+        context = self.page_context(
+            request,
+            title=_("Mark as ignored"),
+            total=len(pks),
+            orders=[(one, self.order_url("change", one)) for one in named],
+            unnamed=len(pks) - len(named),
+            back=request.get_full_path(),
+            hidden=_hidden_fields(request, "mark_as_ignored"),
+        )
+        return TemplateResponse(request, self.ignore_template, context)
+
+    def _ignore(self, request: HttpRequest, pks: list[int]) -> None:
+        message = _("Somebody has marked the order as ignored: it is not sent, whatever changes, until it is resynced.")
+        ignored = 0
+        with transaction.atomic(using=router.db_for_write(self.model)):
+            for start in range(0, len(pks), CHUNK):
+                orders = self._orders().filter(pk__in=pks[start : start + CHUNK])
+                ignored += orders.ignore(message)
+                LogEntry.objects.log_actions(
+                    cast(int, request.user.pk),
+                    orders.ignored().only("pk", "customer_order_id"),
+                    CHANGE,
+                    change_message=_("Marked as ignored."),
+                )
+        text = ngettext("%(count)d order is ignored now.", "%(count)d orders are ignored now.", ignored)
+        self.message_user(request, text % {"count": ignored}, messages.SUCCESS if ignored else messages.INFO)
+        if left := len(pks) - ignored:
+            text = ngettext(
+                "%(count)d order was left alone: Bronto has it, or it is being sent.",
+                "%(count)d orders were left alone: Bronto has them, or they are being sent.",
+                left,
+            )
+            self.message_user(request, text % {"count": left}, messages.WARNING)
 
 
-def _hidden_fields(request: HttpRequest) -> list[tuple[str, str]]:
+def described(options: Options) -> list[str]:
+    """Say how orders are sent again, where that is not the usual way."""
+    texts = {
+        "force": _("Even if unchanged."),
+        "send_tracking": _("With tracking."),
+        "trigger_events": _("With workflows."),
+        "force_events": _("Events are forced."),
+    }
+    return [text for name, text in texts.items() if getattr(options, name)]
+
+
+def forecast(planned: Plan) -> Iterator[tuple[str, int, Any]]:
+    """Say what would happen to the orders: what, to how many, and more about it."""
+    about = "" if planned.exact else _("About, from a sample.")
+    if planned.changed:
+        yield _("Sent"), planned.changed, _joined(_duration(planned, force=False), about)
+    if planned.unchanged:
+        text = _("Bronto has this very content. Sent only if you choose so below.")
+        yield _("Unchanged"), planned.unchanged, _joined(text, _duration(planned, force=True), about)
+    for code, count in planned.invalid.items():
+        yield _("Cannot be sent"), count, _joined(reason(code), about)
+    if planned.already_queued:
+        yield _("Queued already"), planned.already_queued, _("They keep what they are queued for.")
+    if planned.left_out:
+        yield _("Ignored by staff"), planned.left_out, _("Left out. Choose them one by one to send them.")
+
+
+def _joined(*texts: str) -> str:
+    return " ".join(text for text in texts if text)
+
+
+def _duration(planned: Plan, *, force: bool) -> str:
+    seconds = planned.seconds(force=force)
+    if seconds is None:
+        return ""
+    text = _("Takes about %(time)s in all.") if force else _("Takes about %(time)s.")
+    return text % {"time": span(max(1, round(seconds)))}
+
+
+def _hidden_fields(request: HttpRequest, action: str) -> list[tuple[str, str]]:
     across = request.POST.get("select_across", "0")
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
     fields = [(ACTION_CHECKBOX_NAME, pk) for pk in (selected[:1] if across == "1" else selected)]
-    return [*fields, ("action", "resync_selected"), ("select_across", across), ("confirmed", "1")]
-
-
-def _result_text(result: Resynced) -> str:
-    queued = ngettext("%(count)d order queued", "%(count)d orders queued", result.queued) % {"count": result.queued}
-    if not result.already_queued:
-        return _("%(queued)s.") % {"queued": queued}
-    already = ngettext("%(count)d already queued", "%(count)d already queued", result.already_queued)
-    return _("%(queued)s, %(already)s.") % {"queued": queued, "already": already % {"count": result.already_queued}}
+    return [*fields, ("action", action), ("select_across", across), ("confirmed", "1")]

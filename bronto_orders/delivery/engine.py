@@ -401,10 +401,15 @@ class _Run:
     def _job(self, order: Order, claimed_at: float) -> Job | None:
         """Return the request to send. None when Bronto has this very content already."""
         document = build_document(order, order.line_items.all(), now=timezone.now())
-        push = next_push(order, document, with_order_date=self.account.update_order_date)
+        resync = (order.resync_options or {}) if order.resync_revision == order.lease_revision else {}
+        push = next_push(
+            order,
+            document,
+            with_order_date=self.account.update_order_date,
+            with_tracking=resync.get("send_tracking", False),
+        )
         if push.idle:
             return None
-        resync = (order.resync_options or {}) if order.resync_revision == order.lease_revision else {}
         return Job(
             order=order,
             push=push,
@@ -413,6 +418,8 @@ class _Run:
             options={
                 "create_contact": self.account.create_contact,
                 "trigger_events": resync.get("trigger_events", self.account.trigger_events),
+                # Not with a repeat: the first try may have reached the customer.
+                "force": resync.get("force_events", False) and order.attempts == 1 and order.settle_until is None,
                 "ignore_invalid_tid": self.account.ignore_invalid_tid,
             },
             start_before=claimed_at + self._time_to_start(push.operation),

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -30,6 +30,7 @@ from bronto_orders.per_process import PerProcess
 logger = logging.getLogger(__name__)
 
 TASK = "bronto_orders.deliver"
+RESYNC_TASK = "bronto_orders.resync"
 
 #: Seconds after which a broker that does not answer counts as failed. Celery itself would wait for ever by default.
 PATIENCE_SECONDS = 0.5
@@ -105,13 +106,31 @@ def wake(
     except BrontoConfigurationError as error:
         logger.warning("No worker was woken: %s", error)
         return
-    messages = [Message(name, using, trigger) for name in sorted(names.difference(awake))]
-    task: Publishable | None = current_app.tasks.get(TASK)
+    _publish(TASK, [Message(name, using, trigger) for name in sorted(names.difference(awake))])
+
+
+def wake_resync_after_commit(*, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Send a hint that resyncs have orders left to queue, once the open transaction is committed."""
+
+    def send_hint() -> None:
+        wake_resync(using=using)
+
+    with suppress(transaction.TransactionManagementError):
+        transaction.on_commit(send_hint, using=using, robust=True)
+
+
+def wake_resync(*, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Have a hint published that resyncs have orders left to queue; as ``wake`` does it."""
+    _publish(RESYNC_TASK, [ResyncMessage(using)])
+
+
+def _publish(name: str, messages: Sequence[Hint]) -> None:
+    task: Publishable | None = current_app.tasks.get(name)
     if task is None:
         if not current_app.conf.broker_write_url:
             # A project without Celery; the broker that Celery would assume, a RabbitMQ on this machine, is nobody's.
             return
-        task = current_app.signature(TASK)
+        task = current_app.signature(name)
     if current_app.conf.task_always_eager:
         # An eager task runs here and now, on this thread's connections.
         _send(task, messages)
@@ -126,8 +145,26 @@ class Message(NamedTuple):
     using: str
     trigger: str
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What a later message takes the place of an earlier one by, until they are sent."""
+        return self.account, self.using
 
-def _send(task: Publishable, messages: Iterable[Message], line: _Line | None = None) -> Exception | None:
+
+class ResyncMessage(NamedTuple):
+    """What the task that queues the orders of resyncs is called with."""
+
+    using: str
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        return (self.using,)
+
+
+Hint: TypeAlias = Message | ResyncMessage
+
+
+def _send(task: Publishable, messages: Iterable[Hint], line: _Line | None = None) -> Exception | None:
     """Hand the messages to Celery. Returns what went wrong, whatever it was: a checkout must not see it."""
     try:
         producer = line.producer(task.app) if line else None
@@ -169,8 +206,7 @@ class _Publisher:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._wanted: dict[tuple[str, str], Message] = {}
-        self._task: Publishable
+        self._wanted: dict[tuple[str, ...], tuple[Publishable, Hint]] = {}
         self._thread: threading.Thread | None = None
         self._left_behind: list[threading.Thread] = []
         #: Since when the broker has had messages and has not answered.
@@ -179,7 +215,7 @@ class _Publisher:
         self._process = os.getpid()
         atexit.register(self.flush)
 
-    def publish(self, task: Publishable, messages: Iterable[Message]) -> None:
+    def publish(self, task: Publishable, messages: Iterable[Hint]) -> None:
         """Have these messages published soon, unless the broker has just failed."""
         now = time.monotonic()
         with self._changed:
@@ -189,8 +225,7 @@ class _Publisher:
             if waited > PATIENCE_SECONDS and not (waited > REST_SECONDS and self._leave_behind()):
                 self._rest("no answer")
                 return
-            self._task = task
-            self._wanted |= {(message.account, message.using): message for message in messages}
+            self._wanted |= {message.place: (task, message) for message in messages}
             try:
                 self._wake_thread()
             except RuntimeError as error:  # no thread can be started: the limit is reached, or Python is ending
@@ -225,9 +260,9 @@ class _Publisher:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted)
-                task, messages, self._wanted = self._task, list(self._wanted.values()), {}
+                wanted, self._wanted = list(self._wanted.values()), {}
                 self._sending_since = time.monotonic()
-            error = self._send_each(task, messages, line)
+            error = self._send_each(wanted, line)
             if error is not None:
                 line.drop()
             with self._changed:
@@ -242,9 +277,9 @@ class _Publisher:
                 return
             time.sleep(SPACING_SECONDS)
 
-    def _send_each(self, task: Publishable, messages: Iterable[Message], line: _Line) -> Exception | None:
+    def _send_each(self, wanted: Iterable[tuple[Publishable, Hint]], line: _Line) -> Exception | None:
         """Send one by one, each with patience of its own. Returns what went wrong with the first that did."""
-        for message in messages:
+        for task, message in wanted:
             with self._changed:
                 if self._thread is threading.current_thread():
                     self._sending_since = time.monotonic()

@@ -30,11 +30,11 @@ class Push:
         return text.encode("ascii")
 
 
-def next_push(order: Order, document: payloads.Document, *, with_order_date: bool) -> Push:
+def next_push(order: Order, document: payloads.Document, *, with_order_date: bool, with_tracking: bool = False) -> Push:
     """Decide between add and update by what is known of the order at Bronto, and build the body.
 
-    Tracking goes with an update until Bronto says that it has taken it. Raises payloads.InvalidOrderError when the
-    order's number has changed since it was sent.
+    Tracking goes with an update until Bronto says that it has taken it, and ``with_tracking`` once more. Raises
+    payloads.InvalidOrderError when the order's number has changed since it was sent.
     """
     sent_as = (order.last_sent or {}).get("customerOrderId", order.customer_order_id)
     if order.presence != Presence.ABSENT and sent_as != order.customer_order_id:
@@ -53,7 +53,7 @@ def next_push(order: Order, document: payloads.Document, *, with_order_date: boo
             order.last_sent,
             certain=certain,
             with_order_date=with_order_date,
-            with_tracking=not order.has_tracking,
+            with_tracking=with_tracking or not order.has_tracking,
         )
     idle = order.presence == Presence.PRESENT and certain and order.last_sent_hash == fingerprint
     return Push(

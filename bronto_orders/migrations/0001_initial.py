@@ -4,6 +4,7 @@ import bronto_orders.models.functions
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
+import uuid
 from decimal import Decimal
 from django.db import migrations, models
 
@@ -38,6 +39,36 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ResyncRun',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('token', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ('trigger', models.CharField(max_length=200, verbose_name='started by')),
+                ('filters', models.JSONField(verbose_name='selection')),
+                ('options', models.JSONField(verbose_name='options')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
+                ('started_at', models.DateTimeField(blank=True, null=True, verbose_name='started')),
+                ('finished_at', models.DateTimeField(blank=True, null=True, verbose_name='finished')),
+                ('cancelled_at', models.DateTimeField(blank=True, null=True, verbose_name='cancelled')),
+                ('heartbeat', models.DateTimeField(blank=True, null=True, verbose_name='last sign of life')),
+                ('total', models.PositiveBigIntegerField(verbose_name='orders')),
+                ('cursor', models.BigIntegerField()),
+                ('postponed', models.JSONField(blank=True, default=list)),
+                ('step', models.PositiveBigIntegerField(default=0)),
+                ('queued', models.PositiveBigIntegerField(default=0, verbose_name='queued')),
+                ('already_queued', models.PositiveBigIntegerField(default=0, verbose_name='queued already')),
+                ('left_out', models.PositiveBigIntegerField(default=0, verbose_name='left out')),
+                ('taken_back', models.PositiveBigIntegerField(default=0, verbose_name='taken back')),
+                ('error', models.TextField(blank=True, default='', verbose_name='error')),
+            ],
+            options={
+                'verbose_name': 'resync',
+                'verbose_name_plural': 'resyncs',
+                'ordering': ['-pk'],
+                'default_permissions': ['view'],
+            },
+        ),
+        migrations.CreateModel(
             name='Order',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -62,6 +93,7 @@ class Migration(migrations.Migration):
                 ('synced_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='last sent')),
                 ('resync_revision', models.BigIntegerField(blank=True, editable=False, null=True)),
                 ('resync_options', models.JSONField(blank=True, editable=False, null=True)),
+                ('resync_run', models.ForeignKey(blank=True, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='orders', to='bronto_orders.resyncrun', verbose_name='resync')),
                 ('sync_state', models.CharField(choices=[('pending', 'pending'), ('sending', 'sending'), ('synced', 'synced'), ('rejected', 'rejected'), ('skipped', 'skipped')], default='pending', editable=False, max_length=16, verbose_name='state')),
                 ('account', models.CharField(default='default', max_length=64, verbose_name='account')),
                 ('customer_order_id', models.CharField(max_length=255, verbose_name='order number')),
@@ -95,7 +127,7 @@ class Migration(migrations.Migration):
                 'permissions': [('resync_order', 'Can send orders to Bronto again'), ('view_diff', 'Can compare orders with Bronto'), ('view_personal_data', 'Can see personal data of orders')],
                 'abstract': False,
                 'base_manager_name': 'objects',
-                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['account', 'bulk', 'due_at'], name='bronto_orders_due'), models.Index(condition=models.Q(('sync_state', 'synced'), _negated=True), fields=['sync_state', 'id'], name='bronto_orders_unsynced'), models.Index(condition=models.Q(('sync_reason', ''), _negated=True), fields=['sync_reason', 'id'], name='bronto_orders_reason'), models.Index(condition=models.Q(('has_tracking', True)), fields=['id'], name='bronto_orders_tracked'), models.Index(condition=models.Q(('has_tracking', False), models.Q(('tid', ''), ('tracking_cookie_value', ''), _negated=True)), fields=['id'], name='bronto_orders_untaken'), models.Index(fields=['bronto_order_id', 'id'], name='bronto_orders_bronto_id'), models.Index(fields=['synced_at', 'id'], name='bronto_orders_synced_at'), models.Index(fields=['order_date', 'id'], name='bronto_orders_order_date'), models.Index(fields=['customer_order_id'], name='bronto_orders_number', opclasses=['varchar_pattern_ops']), models.Index(django.db.models.functions.text.Upper('email_address'), name='bronto_orders_email')],
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['account', 'bulk', 'due_at'], name='bronto_orders_due'), models.Index(condition=models.Q(('sync_state', 'synced'), _negated=True), fields=['sync_state', 'id'], name='bronto_orders_unsynced'), models.Index(condition=models.Q(('sync_reason', ''), _negated=True), fields=['sync_reason', 'id'], name='bronto_orders_reason'), models.Index(condition=models.Q(('has_tracking', True)), fields=['id'], name='bronto_orders_tracked'), models.Index(condition=models.Q(('has_tracking', False), models.Q(('tid', ''), ('tracking_cookie_value', ''), _negated=True)), fields=['id'], name='bronto_orders_untaken'), models.Index(fields=['bronto_order_id', 'id'], name='bronto_orders_bronto_id'), models.Index(fields=['synced_at', 'id'], name='bronto_orders_synced_at'), models.Index(fields=['order_date', 'id'], name='bronto_orders_order_date'), models.Index(fields=['customer_order_id'], name='bronto_orders_number', opclasses=['varchar_pattern_ops']), models.Index(django.db.models.functions.text.Upper('email_address'), name='bronto_orders_email'), models.Index(condition=models.Q(('resync_run__isnull', False)), fields=['resync_run', 'id'], name='bronto_orders_of_run')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('sync_state__in', ['pending', 'sending', 'synced', 'rejected', 'skipped'])), name='bronto_orders_order_state_known'), models.CheckConstraint(condition=models.Q(('due_at__isnull', False), ('sync_state__in', ['synced', 'rejected', 'skipped']), _connector='OR'), name='bronto_orders_order_owed_is_due'), models.CheckConstraint(condition=models.Q(('acked_revision__gte', 0), ('revision__gte', models.F('acked_revision'))), name='bronto_orders_order_revisions_in_order'), models.CheckConstraint(condition=models.Q(models.Q(('lease_revision__isnull', True), ('lease_token__isnull', True)), models.Q(('lease_revision__isnull', False), ('lease_token__isnull', False)), _connector='OR'), name='bronto_orders_order_lease_whole'), models.UniqueConstraint(fields=('account', 'customer_order_id'), name='bronto_orders_order_number_unique'), models.CheckConstraint(condition=models.Q(('customer_order_id', ''), _negated=True), name='bronto_orders_order_number_given')],
             },
         ),

@@ -5,5 +5,6 @@ from bronto_orders.models.attempt import SyncAttempt
 from bronto_orders.models.deliverable import Presence, SyncState
 from bronto_orders.models.functions import DbNow
 from bronto_orders.models.order import LineItem, Order
+from bronto_orders.models.resync import ResyncRun
 
-__all__ = ["AccountStatus", "DbNow", "LineItem", "Order", "Presence", "SyncAttempt", "SyncState"]
+__all__ = ["AccountStatus", "DbNow", "LineItem", "Order", "Presence", "ResyncRun", "SyncAttempt", "SyncState"]

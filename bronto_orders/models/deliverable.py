@@ -88,6 +88,9 @@ class EngineCharField(EngineColumn, models.CharField): ...
 class EngineDateTimeField(EngineColumn, models.DateTimeField): ...
 
 
+class EngineForeignKey(EngineColumn, models.ForeignKey): ...
+
+
 class EngineJSONField(EngineColumn, models.JSONField): ...
 
 
@@ -103,20 +106,27 @@ class EngineUUIDField(EngineColumn, models.UUIDField): ...
 AT_REST = Q(sync_state__in=[state.value for state in SyncState.at_rest()])
 PARKED = Q(sync_state__in=[state.value for state in SyncState.parked()])
 
+#: The reason of orders that are not sent, whatever the shop changes, until somebody resyncs them.
+IGNORED_BY_STAFF = "ignored_by_staff"
+NOT_IGNORED = ~Q(sync_reason=IGNORED_BY_STAFF)
+
 
 def _afresh(column: str, value: object, output_field: Field) -> Case:
-    return Case(When(PARKED, then=Value(value)), default=F(column), output_field=output_field)
+    return Case(When(PARKED & NOT_IGNORED, then=Value(value)), default=F(column), output_field=output_field)
 
 
 #: The assignments that mark a row as changed, in UPDATE statements and in saves.
 #:
 #: The revision moves on. A row at rest becomes due now; one that waits or is being sent keeps its ``due_at``, which is
-#: its back-off or its lease. A rejected or skipped row begins afresh. MariaDB evaluates assignments from left to
-#: right, each seeing the earlier ones' results, so ``sync_state``, which the others read, comes last.
+#: its back-off or its lease. A rejected or skipped row begins afresh; one that staff have marked as ignored stays so.
+#: MariaDB evaluates assignments from left to right, each seeing the earlier ones' results, so ``sync_state``, which the
+#: others read, comes last; ``sync_reason`` keeps the one value that they read.
 MARKS: dict[str, Expression | Combinable] = {
     "revision": F("revision") + 1,
     "due_at": Case(
-        When(AT_REST | Q(due_at=None), then=DbNow()), default=F("due_at"), output_field=models.DateTimeField()
+        When((AT_REST | Q(due_at=None)) & NOT_IGNORED, then=DbNow()),
+        default=F("due_at"),
+        output_field=models.DateTimeField(),
     ),
     "attempts": _afresh("attempts", 0, models.IntegerField()),
     "flips": _afresh("flips", 0, models.IntegerField()),
@@ -125,7 +135,9 @@ MARKS: dict[str, Expression | Combinable] = {
     "crashes": _afresh("crashes", 0, models.IntegerField()),
     "bulk": Value(value=False),
     "sync_state": Case(
-        When(AT_REST, then=Value(SyncState.PENDING.value)), default=F("sync_state"), output_field=models.CharField()
+        When(AT_REST & NOT_IGNORED, then=Value(SyncState.PENDING.value)),
+        default=F("sync_state"),
+        output_field=models.CharField(),
     ),
 }
 
@@ -170,6 +182,16 @@ class Deliverable(models.Model):
     #: The revision that was pushed by hand, and how; other revisions go by the account's settings.
     resync_revision = EngineBigIntegerField(null=True, blank=True)
     resync_options = EngineJSONField(null=True, blank=True)
+    #: The run that has queued that revision. Indexed by the order's ``Meta``, where it is set.
+    resync_run = EngineForeignKey(
+        "bronto_orders.ResyncRun",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="orders",
+        db_index=False,
+        verbose_name=_("resync"),
+    )
     # Last, because save() assigns in this order and MariaDB evaluates from left to right: see MARKS.
     sync_state = EngineCharField(_("state"), max_length=16, choices=SyncState.choices, default=SyncState.PENDING)
 
@@ -220,4 +242,4 @@ class Deliverable(models.Model):
         return shop | MARKS.keys() if shop else shop
 
 
-DELIVERY_COLUMNS = frozenset(field.name for field in Deliverable._meta.local_fields)
+DELIVERY_COLUMNS = frozenset(name for field in Deliverable._meta.local_fields for name in (field.name, field.attname))

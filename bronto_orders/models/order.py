@@ -95,6 +95,9 @@ class Order(Deliverable):
             models.Index(fields=["customer_order_id"], opclasses=["varchar_pattern_ops"], name="bronto_orders_number"),
             # As ``iexact`` asks on PostgreSQL.
             models.Index(Upper("email_address"), name="bronto_orders_email"),
+            models.Index(
+                fields=["resync_run", "id"], condition=Q(resync_run__isnull=False), name="bronto_orders_of_run"
+            ),
         ]
         permissions = [
             ("resync_order", _("Can send orders to Bronto again")),

@@ -10,11 +10,12 @@ from django.db.models import F, Q, QuerySet
 
 from bronto_orders import signals
 from bronto_orders.models import newborn
-from bronto_orders.models.deliverable import DELIVERY_COLUMNS, MARKS, SyncState
+from bronto_orders.models.deliverable import DELIVERY_COLUMNS, IGNORED_BY_STAFF, MARKS, Presence, SyncState
 from bronto_orders.models.functions import DbNow
 
 if TYPE_CHECKING:
     from bronto_orders.models.order import LineItem, Order
+    from bronto_orders.models.resync import ResyncRun
 
 #: How many keys one statement names; SQLite takes no more than 999 parameters in old builds.
 CHUNK = 500
@@ -133,16 +134,17 @@ class OrderQuerySet(QuerySet["Order"]):
         due = self.due().filter(account__in=among, bulk__in=[False, True])
         return sorted(due.order_by().values_list("account", flat=True).distinct())
 
-    def resync(self, *, options: dict[str, Any], force: bool) -> int:
+    def resync(self, *, options: dict[str, Any], force: bool, run: ResyncRun | None = None) -> int:
         """Make orders at rest due now although nothing has changed. Returns how many there were.
 
         ``options`` go with the push of the revision that this makes, and with no other. With ``force``, the push
-        happens even when Bronto has acknowledged the very same content.
+        happens even when Bronto has acknowledged the very same content. ``run`` counts what becomes of them.
         """
         forced = {"last_sent_hash": ""} if force else {}
         return self.filter(due_at=None).update(
             resync_revision=F("revision") + 1,
             resync_options=options,
+            resync_run=run,
             bulk=True,
             revision=F("revision") + 1,
             due_at=DbNow(),
@@ -156,6 +158,47 @@ class OrderQuerySet(QuerySet["Order"]):
         )
 
     resync.alters_data = True  # type: ignore[attr-defined]
+
+    def ignore(self, message: str) -> int:
+        """Let orders that are owed or have failed rest for good; those that a worker holds are left alone.
+
+        Returns how many there were.
+        """
+        waiting = Q(sync_state=SyncState.PENDING) | Q(sync_state__in=SyncState.parked())
+        return self.filter(waiting, lease_token=None).update(
+            sync_reason=IGNORED_BY_STAFF,
+            sync_message=message,
+            due_at=None,
+            attempts=0,
+            flips=0,
+            crashes=0,
+            sync_state=SyncState.SKIPPED,
+        )
+
+    ignore.alters_data = True  # type: ignore[attr-defined]
+
+    def ignored(self) -> OrderQuerySet:
+        """Orders that staff have marked as ignored."""
+        return self.filter(sync_state=SyncState.SKIPPED, sync_reason=IGNORED_BY_STAFF)
+
+    def take_back(self, run: ResyncRun) -> int:
+        """Let orders rest again that the run has queued and nobody has tried. Returns how many there were.
+
+        Only those that Bronto had acknowledged in full before: all others are owed anyway.
+        """
+        untried = self.filter(
+            resync_run=run,
+            resync_revision=F("revision"),
+            acked_revision=F("revision") - 1,
+            sync_state=SyncState.PENDING,
+            presence=Presence.PRESENT,
+            lease_token=None,
+            settle_until=None,
+            attempts=0,
+        )
+        return untried.update(acked_revision=F("revision"), due_at=None, resync_run=None, sync_state=SyncState.SYNCED)
+
+    take_back.alters_data = True  # type: ignore[attr-defined]
 
     def hasten(self) -> int:
         """Let orders that wait for a later try be tried now. Returns how many there were."""

@@ -6,10 +6,12 @@
                  ^                 │  ├────refused, given up─> rejected
                  │                 │  └────cannot be sent────> skipped
                  ├─deferred, handed back, changed meanwhile
-                 └─changed or resynced: synced, rejected, skipped
+                 ├─changed or resynced: synced, rejected, skipped
+                 ├─the resync is cancelled ──────────────────> synced
+                 └─ignored by staff, as rejected may be ─────> skipped
 
-The statements stand where they are made: births and marks in ``deliverable``, resyncs in ``querysets``, all others in
-``delivery.claims``. The tests hold this table against what they see in the database.
+The statements stand where they are made: births and marks in ``deliverable``, what staff do in ``querysets``, all
+others in ``delivery.claims``. The tests hold this table against what they see in the database.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ TRANSITIONS: dict[tuple[SyncState | None, SyncState], str] = {
     (SyncState.SENDING, SyncState.REJECTED): "Bronto refuses it, or it is given up: poison, id_taken, crash_loop",
     (SyncState.SENDING, SyncState.SKIPPED): "it cannot be sent: no_contact, invalid:<field>",
     (SyncState.SENDING, SyncState.PENDING): "it is deferred, handed back unsent, or has changed since the claim",
+    (SyncState.PENDING, SyncState.SYNCED): "a person cancels the resync that queued it",
+    (SyncState.PENDING, SyncState.SKIPPED): "a person marks it as ignored",
+    (SyncState.REJECTED, SyncState.SKIPPED): "a person marks it as ignored",
     (SyncState.SYNCED, SyncState.PENDING): "the shop changes it, or a person resyncs it",
     (SyncState.REJECTED, SyncState.PENDING): "the shop changes it, or a person resyncs it",
     (SyncState.SKIPPED, SyncState.PENDING): "the shop changes it, or a person resyncs it",

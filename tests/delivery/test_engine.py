@@ -79,7 +79,12 @@ class TestAdd:
         account = {"CREATE_CONTACT": True, "TRIGGER_EVENTS": False, "IGNORE_INVALID_TID": False}
         with override_settings(BRONTO_ORDERS={"ACCOUNTS": {"default": account}}):
             deliver()
-        assert bronto.calls[0][3] == {"create_contact": True, "trigger_events": False, "ignore_invalid_tid": False}
+        assert bronto.calls[0][3] == {
+            "create_contact": True,
+            "trigger_events": False,
+            "force": False,
+            "ignore_invalid_tid": False,
+        }
 
     def test_oldest_first(self, bronto: FakeBronto) -> None:
         numbers = [OrderFactory().customer_order_id for _ in range(4)]

@@ -11,6 +11,7 @@ from django.utils import timezone
 from bronto_orders import exceptions as errors
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import claims, engine
+from bronto_orders.delivery.resync import Options, cancel, start_run
 from bronto_orders.models import AccountStatus, DbNow, Order
 from bronto_orders.models.transitions import TRANSITIONS
 from tests import transitions
@@ -112,6 +113,24 @@ def changed(rest: Callable[[FakeBronto], None]) -> Callable[[FakeBronto], None]:
     return scene
 
 
+def ignored(before: Callable[[FakeBronto], None]) -> Callable[[FakeBronto], None]:
+    """Marked as ignored, then changed by the shop."""
+
+    def scene(bronto: FakeBronto) -> None:
+        before(bronto)
+        assert Order.objects.all().ignore("") == 1
+        change()
+
+    return scene
+
+
+def cancelled(bronto: FakeBronto) -> None:
+    deliver()
+    orders = Order.objects.filter(customer_order_id__gt="")
+    run, _new = start_run(orders, trigger="test", options=Options())
+    assert cancel(run)
+
+
 ACCEPTED, REJECTED, SKIPPED = (("sending", state) for state in ("synced", "rejected", "skipped"))
 DEFERRED = ("sending", "pending")
 #: What happens to one new order, and how its state changes, beside birth and claim.
@@ -134,6 +153,13 @@ SCENES: dict[str, tuple[Callable[[FakeBronto], None], set[transitions.Pair]]] = 
     "rejected, resynced": (resync(refused), {REJECTED, ("rejected", "pending")}),
     "skipped, changed": (changed(no_contact), {SKIPPED, ("skipped", "pending")}),
     "skipped, resynced": (resync(no_contact), {SKIPPED, ("skipped", "pending")}),
+    "rejected, ignored": (ignored(refused), {REJECTED, ("rejected", "skipped")}),
+    "skipped, ignored": (ignored(no_contact), {SKIPPED}),
+    "deferred, ignored": (
+        ignored(lambda bronto: answered(bronto, errors.ServerError(status=500))),
+        {DEFERRED, ("pending", "skipped")},
+    ),
+    "synced, resync cancelled": (cancelled, {ACCEPTED, ("synced", "pending"), ("pending", "synced")}),
 }
 BIRTH = (None, "pending")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from argparse import ArgumentParser
@@ -9,12 +10,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import claims, turns
+from bronto_orders.delivery import claims, resync, turns
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import AccountStatus
 
 #: Seconds between looks for due orders with --loop.
 PAUSE_SECONDS = 1.0
+#: Seconds that resyncs may take to queue orders before due ones have their turn, with --loop.
+RESYNC_SECONDS = 2.0
 
 
 class Command(BaseCommand):
@@ -58,6 +61,8 @@ class Command(BaseCommand):
         """Deliver for each account; one that is not configured properly stops no other. Returns what is wrong."""
         complaints: list[str] = []
         using = options["database"]
+        budget = RESYNC_SECONDS if options["loop"] else math.inf
+        resync.advance_all(using=using, budget_seconds=budget, stopping=stop.is_set)
         for turn in turns.take(accounts, accounts, using=using, stopping=stop.is_set):
             if turn.error:
                 complaints += {str(turn.error)}.difference(complaints)

@@ -77,6 +77,11 @@ _UNITS = (
 )
 
 
+def number(value: int) -> str:
+    """Return a number with its thousands set apart."""
+    return formats.number_format(value, force_grouping=True)
+
+
 def past(value: datetime | None) -> str:
     """Return how long ago something was."""
     if value is None:

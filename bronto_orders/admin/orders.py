@@ -15,6 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from bronto_orders.admin import attempts, columns, masking
+from bronto_orders.admin.dashboard import DashboardAdmin
 from bronto_orders.admin.diff import DiffAdmin
 from bronto_orders.admin.filters import (
     AccountFilter,
@@ -93,7 +94,7 @@ class OrderList(ChangeList):
 
 
 @admin.register(Order)
-class OrderAdmin(DiffAdmin, ResyncAdmin):
+class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
     """The shop's orders and how they stand with Bronto."""
 
     list_display = [

@@ -40,6 +40,8 @@ SAMPLE = 200
 PLACES = 8
 #: The requests that the speed is measured by.
 MEASURED = 500
+#: How many runs are looked at for those that are not over.
+LATEST = 5
 
 
 @dataclass(frozen=True)
@@ -476,3 +478,16 @@ def progress(run: ResyncRun) -> Progress:
     orders = Order.objects.using(run._state.db or DEFAULT_DB_ALIAS).filter(resync_run=run.pk).order_by()
     counted = orders.annotate(outcome=outcome, why=reason).values_list("outcome", "why").annotate(count=Count("pk"))
     return Progress(run=run, outcomes={(state, why): count for state, why, count in counted})
+
+
+def running(*, using: str = DEFAULT_DB_ALIAS) -> list[tuple[ResyncRun, int]]:
+    """Return those of the latest runs that are not over, the oldest first, each with how many orders are done."""
+    latest = list(ResyncRun.objects.using(using).order_by("-pk")[:LATEST])
+    owed = Order.objects.using(using).owed().filter(acked_revision__lt=F("resync_revision"))
+    counted = owed.filter(resync_run__in=latest).order_by().values_list("resync_run").annotate(count=Count("pk"))
+    waiting: dict[int | None, int] = dict(counted) if latest else {}
+    return [
+        (run, run.seen - waiting.get(run.pk, 0))
+        for run in reversed(latest)
+        if run.finished_at is None or run.pk in waiting
+    ]

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Count, DateTimeField, ExpressionWrapper, Min
+from django.db.models import BooleanField, ExpressionWrapper
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import claims, environment
+from bronto_orders.delivery import claims, environment, figures
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import AccountStatus, DbNow, Order, SyncState
+from bronto_orders.models import AccountStatus, SyncState
 
 
 @dataclass(kw_only=True)
@@ -23,7 +24,15 @@ class Overview:
     oldest_due_seconds: float | None = None
     held_until: datetime | None = None
     held_reason: str = ""
+    #: The machine code of it.
+    held_code: str = ""
     paused: bool = False
+    #: Too many deliveries have failed; a few orders at a time find out whether that is over.
+    breaker_open: bool = False
+    #: To the minute.
+    last_success_at: datetime | None = None
+    #: Why orders were rejected or skipped, the most frequent reason first.
+    reasons: list[figures.Reason] = field(default_factory=list)
     #: Another environment sends for the account, and this one looks like a copy of it.
     foreign: bool = False
     #: What is wrong with the account's settings.
@@ -70,24 +79,30 @@ class Overview:
 def accounts(*, using: str = DEFAULT_DB_ALIAS) -> list[Overview]:
     """Return an overview of each account that is configured or has orders, by name."""
     overviews = {name: Overview(account=name, configured=True) for name in bronto_settings.account_names}
-    orders = Order.objects.using(using).order_by()
-    for account, state, count in orders.values_list("account", "sync_state").annotate(count=Count("pk")):
+    for account, orders in figures.orders(using=using).items():
         overview = overviews.setdefault(account, Overview(account=account, configured=False))
-        overview.counts[state] = count
-    now = ExpressionWrapper(DbNow(), output_field=DateTimeField())
-    for account, oldest, at in orders.due().values_list("account").annotate(oldest=Min("due_at"), at=now):
-        overviews[account].oldest_due_seconds = max(0.0, (at - oldest).total_seconds())
-    for row in AccountStatus.objects.using(using).filter(claims.shut()):
-        overview = overviews.setdefault(row.account, Overview(account=row.account, configured=False))
-        overview.paused, overview.held_until = row.paused, row.held_until
-        overview.held_reason = row.held_message.rstrip(".") or row.held_reason
-    rows = AccountStatus.objects.using(using).in_bulk(bronto_settings.account_names)
+        overview.counts, overview.reasons = orders.by_state, orders.reasons
+        overview.oldest_due_seconds = orders.oldest_due_seconds
+    shut = ExpressionWrapper(claims.shut(), output_field=BooleanField())
+    rows = {row.account: row for row in AccountStatus.objects.using(using).annotate(shut=shut)}
+    for name, row in rows.items():
+        if name in overviews or row.shut:
+            overview = overviews.setdefault(name, Overview(account=name, configured=False))
+            _add_gate(overview, row)
     for name in bronto_settings.account_names:
         try:
             overviews[name].foreign = environment.is_foreign(bronto_settings.account(name), rows.get(name), using=using)
         except BrontoConfigurationError as error:
             overviews[name].misconfigured = str(error)
     return [overviews[name] for name in sorted(overviews)]
+
+
+def _add_gate(overview: Overview, row: Any) -> None:
+    overview.breaker_open = row.breaker_state == AccountStatus.Breaker.OPEN
+    overview.last_success_at = row.last_success_at
+    if row.shut:
+        overview.paused, overview.held_until, overview.held_code = row.paused, row.held_until, row.held_reason
+        overview.held_reason = row.held_message.rstrip(".") or row.held_reason
 
 
 def health(*, max_age: float = 600.0, using: str = DEFAULT_DB_ALIAS) -> list[str]:

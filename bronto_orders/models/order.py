@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bronto_orders import tracking
 from bronto_orders.models import newborn
-from bronto_orders.models.deliverable import Deliverable, SyncState
+from bronto_orders.models.deliverable import PARKED, Deliverable, SyncState
 from bronto_orders.models.querysets import LineItemQuerySet, OrderQuerySet, mark_orders, one_transaction
 
 AMOUNT: dict[str, Any] = {"max_digits": 19, "decimal_places": 4, "null": True, "blank": True}
@@ -97,6 +97,9 @@ class Order(Deliverable):
             models.Index(Upper("email_address"), name="bronto_orders_email"),
             models.Index(
                 fields=["resync_run", "id"], condition=Q(resync_run__isnull=False), name="bronto_orders_of_run"
+            ),
+            models.Index(
+                fields=["sync_state", "account", "sync_reason"], condition=PARKED, name="bronto_orders_parked"
             ),
         ]
         permissions = [

@@ -246,27 +246,27 @@ class TestManyOrders:
     ["", "?q=abc", "?q=a@example.com", "?p=1", "?o=-5", "?sync_state__exact=pending", "?reason=invalid:",
      "?account=default", "?last_sent=never", "?ordered=older", "?tracking=unsent", "?bronto_id=no", "?_facets=True"],
 )  # fmt: skip
-def test_each_way_of_narrowing_takes_four_queries(admin_client, django_assert_num_queries, query):
+def test_each_way_of_narrowing_takes_five_queries(admin_client, django_assert_num_queries, query):
     OrderFactory.create_batch(3)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         assert admin_client.get(LIST + query).status_code == 200
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_the_list_takes_four_queries(admin_client, django_assert_num_queries, count):
+def test_the_list_takes_five_queries(admin_client, django_assert_num_queries, count):
     OrderFactory.create_batch(count, items=2)
-    with django_assert_num_queries(4):  # session, user, count, orders
+    with django_assert_num_queries(5):  # session, user, count, orders, accounts that are stopped
         page = row(admin_client)
     assert page.count("bronto-pending") == count
 
 
 def test_the_list_reads_no_long_columns(admin_client, django_assert_num_queries):
     OrderFactory()
-    with django_assert_num_queries(4) as captured:
+    with django_assert_num_queries(5) as captured:
         row(admin_client)
-    assert "last_sent_hash" in captured[-1]["sql"]
-    assert '"last_sent",' not in captured[-1]["sql"]
-    assert "origin_user_agent" not in captured[-1]["sql"]
+    (orders,) = (query["sql"] for query in captured if "last_sent_hash" in query["sql"])
+    assert '"last_sent",' not in orders
+    assert "origin_user_agent" not in orders
 
 
 @pytest.mark.parametrize("count", [1, 30])

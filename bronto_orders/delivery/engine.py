@@ -112,7 +112,8 @@ def prune(*, days: int, per_order: int = 100, using: str = DEFAULT_DB_ALIAS, bat
     Returns how many were deleted.
     """
     attempts = SyncAttempt.objects.using(using).order_by("-pk")
-    deleted = _delete(attempts.filter(started_at__lt=timezone.now() - timedelta(days=days)), batch_size)
+    old = attempts.filter(started_at__lt=timezone.now() - timedelta(days=days)).order_by("started_at")
+    deleted = _delete(old, batch_size)
     counts = attempts.order_by().values("order").annotate(count=Count("pk")).filter(count__gt=per_order)
     for order in list(counts.values_list("order", flat=True)):
         of_order = attempts.filter(order=order)

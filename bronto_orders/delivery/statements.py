@@ -1,14 +1,16 @@
 """Statements for the two writes that every request ends in, made for speed.
 
-The ORM takes ten times as long to compile an UPDATE as the database takes to run it, and it hands PostgreSQL the rows
-of an INSERT as arrays, whose texts psycopg escapes in Python. Here one statement takes many rows, too: each wait for
-the database lets other threads run, and while those send, it may be milliseconds until this one's turn comes again.
+The ORM takes ten times as long to compile an UPDATE as the database takes to run it. And a statement for each row is a
+wait for each row: every wait lets the threads that send run, and it may be milliseconds until this one's turn comes
+again. So on databases that can, all rows go as one JSON document in one parameter: psycopg takes statements with many
+parameters apart in Python, and escapes arrays there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,17 +19,18 @@ from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
 
 Row = Mapping[str, Any]
-T = TypeVar("T")
+#: A column, by the name that rows give its value by.
+Named: TypeAlias = "tuple[str, models.Field[Any, Any]]"
 
-#: What an UPDATE of many rows calls the table of their values.
+#: What a statement calls the table that it makes of the rows.
 GIVEN = "given"
 
 
-def joins_values(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether an UPDATE of this database can take its values from a table that is written out in it."""
+def takes_rows_as_json(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether a statement of this database can take all rows at once."""
     if connection.vendor == "sqlite":
         version: tuple[int, ...] = connection.Database.sqlite_version_info  # type: ignore[attr-defined]
-        return version >= (3, 33)
+        return version >= (3, 33)  # UPDATE ... FROM
     return connection.vendor == "postgresql"
 
 
@@ -48,24 +51,9 @@ class Parameter(Expression):
         self.name = name
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
-        if not joins_values(connection):
-            return "%s", (self,)
-        return f"{GIVEN}.{connection.ops.quote_name(self.name)}", ()
-
-    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
-        sql, parts = self.as_sql(compiler, connection)
-        # A column of nothing but NULL is text. Text itself is not cast: that would silently cut it to its length.
-        if isinstance(self.output_field, models.CharField | models.TextField):
-            return sql, parts
-        return f"{sql}::{self.output_field.cast_db_type(connection)}", parts
-
-
-class _Compiled(NamedTuple):
-    sql: str
-    #: What stands for each ``%s``: values, and Parameters where a statement is for one row.
-    parts: Sequence[Any]
-    #: What follows the rows where a statement is for many: the rest of the SQL.
-    end: str = ""
+        if takes_rows_as_json(connection):
+            return f"{GIVEN}.{connection.ops.quote_name(self.name)}", ()
+        return "%s", (self,)
 
 
 class PreparedUpdate:
@@ -81,56 +69,37 @@ class PreparedUpdate:
         self.model = model
         self._guard = guard
         self._columns = columns
-        self._compiled: dict[str, _Compiled] = {}
+        self._compiled: dict[str, tuple[str, Sequence[Any]]] = {}
 
     def run(self, rows: Sequence[Row], *, using: str) -> int:
         """Update one row for each of ``rows``, which give the same values by name. Returns how many were found."""
         connection = connections[using]
-        names = tuple(rows[0])
-        fields = {name: _column(self.model, name) for name in names}
-        values = [{name: fields[name].get_db_prep_save(row[name], connection) for name in names} for row in rows]
-        compiled = self._compiled.get(using) or self._compile(names, using)
+        fields = [(name, _column(self.model, name)) for name in rows[0]]
+        sql, parts = self._compiled.get(using) or self._compile(fields, using)
         with connection.cursor() as cursor:
-            if not joins_values(connection):
-                return _run_for_each(compiled, values, cursor)
-            return sum(_run_for_all(compiled, some, cursor) for some in in_parts(values, len(names), connection))
+            if takes_rows_as_json(connection):
+                cursor.execute(sql, [*parts, _as_json(rows, fields, connection)])
+            else:
+                cursor.executemany(sql, [[_value(part, row, connection) for part in parts] for row in rows])
+            return int(cursor.rowcount)
 
-    def _compile(self, names: Collection[str], using: str) -> _Compiled:
+    def _compile(self, fields: Collection[Named], using: str) -> tuple[str, Sequence[Any]]:
         connection = connections[using]
         quote = connection.ops.quote_name
         query: Any = self.model._base_manager.using(using).all().query.chain(UpdateQuery)
         query.add_update_values(self._columns())
         compiler = query.get_compiler(using)
         sql, parts = compiler.as_sql()
-        columns = {name: quote(str(_column(self.model, name).column)) for name in self._guard}
-        guards = [(columns[name], *compiler.compile(Parameter(self.model, name))) for name in self._guard]
-        table = quote(self.model._meta.db_table)
-        condition = "WHERE " + " AND ".join(f"{table}.{column} = {place}" for column, place, _parts in guards)
-        if joins_values(connection):
-            # Both databases call the columns of written rows so.
-            given = ", ".join(f"column{number} AS {quote(name)}" for number, name in enumerate(names, 1))
-            begin = f"{sql} FROM (SELECT {given} FROM (VALUES "  # noqa: S608 - of the model's own names
-            compiled = _Compiled(begin, parts, f") AS listed) AS {GIVEN} {condition}")
-        else:
-            compiled = _Compiled(
-                f"{sql} {condition}", (*parts, *(part for *_sql, of_guard in guards for part in of_guard))
-            )
-        self._compiled[using] = compiled
-        return compiled
-
-
-def _run_for_each(compiled: _Compiled, rows: Sequence[Row], cursor: Any) -> int:
-    def of(row: Row) -> list[Any]:
-        return [row[part.name] if isinstance(part, Parameter) else part for part in compiled.parts]
-
-    cursor.executemany(compiled.sql, [of(row) for row in rows])
-    return int(cursor.rowcount)
-
-
-def _run_for_all(compiled: _Compiled, rows: Sequence[Row], cursor: Any) -> int:
-    sql = compiled.sql + places(len(rows), len(rows[0])) + compiled.end
-    cursor.execute(sql, [*compiled.parts, *(value for row in rows for value in row.values())])
-    return int(cursor.rowcount)
+        if takes_rows_as_json(connection):
+            sql += f" FROM {_table(fields, connection)}"
+        conditions = []
+        for name in self._guard:
+            place, values = compiler.compile(Parameter(self.model, name))
+            column = quote(str(_column(self.model, name).column))
+            conditions.append(f"{quote(self.model._meta.db_table)}.{column} = {place}")
+            parts = (*parts, *values)
+        self._compiled[using] = f"{sql} WHERE {' AND '.join(conditions)}", parts
+        return self._compiled[using]
 
 
 def insert(rows: Sequence[models.Model], *, using: str) -> None:
@@ -139,27 +108,49 @@ def insert(rows: Sequence[models.Model], *, using: str) -> None:
         return
     connection = connections[using]
     meta = type(rows[0])._meta
-    fields = [field for field in meta.local_concrete_fields if not field.primary_key]
+    fields = [(field.attname, field) for field in meta.local_concrete_fields if not field.primary_key]
     quote = connection.ops.quote_name
-    columns = ", ".join(quote(str(field.column)) for field in fields)
-    sql = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES "  # noqa: S608 - of the model's own names
+    columns = ", ".join(quote(str(field.column)) for _name, field in fields)
+    sql = f"INSERT INTO {quote(meta.db_table)} ({columns}) "
+    values = [vars(row) for row in rows]
     with connection.cursor() as cursor:
-        for some in in_parts(rows, len(fields), connection):
-            values = [
-                field.get_db_prep_save(getattr(row, field.attname), connection) for row in some for field in fields
-            ]
-            cursor.execute(sql + places(len(some), len(fields)), values)
+        if takes_rows_as_json(connection):
+            names = ", ".join(quote(name) for name, _field in fields)
+            sql += f"SELECT {names} FROM {_table(fields, connection)}"  # noqa: S608 - of the model's own names
+            cursor.execute(sql, [_as_json(values, fields, connection)])
+        else:
+            sql += f"VALUES ({', '.join(['%s'] * len(fields))})"
+            of_row = [[field.get_db_prep_save(row[name], connection) for name, field in fields] for row in values]
+            cursor.executemany(sql, of_row)
 
 
-def places(rows: int, columns: int) -> str:
-    """Return the places of so many rows of values in a statement."""
-    row = f"({', '.join(['%s'] * columns)})"
-    return ", ".join([row] * rows)
+def _value(part: Any, row: Row, connection: BaseDatabaseWrapper) -> Any:
+    if isinstance(part, Parameter):
+        return part.output_field.get_db_prep_save(row[part.name], connection)
+    return part
 
 
-def in_parts(rows: Sequence[T], columns: int, connection: BaseDatabaseWrapper) -> Iterator[Sequence[T]]:
-    """Yield the rows in parts whose values one statement can take."""
-    most = connection.features.max_query_params
-    size = max(1, most // columns - 1) if most else len(rows)
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def _table(fields: Collection[Named], connection: BaseDatabaseWrapper) -> str:
+    """Return the SQL that makes a table of the rows."""
+    quote = connection.ops.quote_name
+    if connection.vendor == "postgresql":
+        columns = ", ".join(f"{quote(name)} {_type(field, connection)}" for name, field in fields)
+        return f"jsonb_to_recordset(%s::jsonb) AS {GIVEN} ({columns})"
+    columns = ", ".join(f"json_extract(value, '$.{name}') AS {quote(name)}" for name, _field in fields)
+    return f"(SELECT {columns} FROM json_each(%s)) AS {GIVEN}"  # noqa: S608 - of the model's own names
+
+
+def _type(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
+    # With a length, a text that is longer than its column would be cut without a word.
+    if isinstance(field, models.CharField | models.TextField):
+        return "text"
+    return str(field.rel_db_type(connection) if field.primary_key else field.db_type(connection))
+
+
+def _as_json(rows: Sequence[Row], fields: Collection[Named], connection: BaseDatabaseWrapper) -> str:
+    """Return the rows as the database reads them: SQLite as it stores them, PostgreSQL as it writes them itself."""
+    if connection.vendor == "postgresql":
+        plain = [{name: field.get_prep_value(row[name]) for name, field in fields} for row in rows]
+        return json.dumps(plain, default=str)
+    stored = [{name: field.get_db_prep_save(row[name], connection) for name, field in fields} for row in rows]
+    return json.dumps(stored)

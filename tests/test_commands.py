@@ -146,6 +146,7 @@ class TestResync:
             [],
             ["--all", "--number", "a"],
             ["--account", "nobody"],
+            ["--number", "nobody"],
             ["--since", "yesterday"],
             ["--until", "2026-13-01"],
             ["--all", "--force-events", "--yes"],

@@ -157,7 +157,7 @@ class DiffAdmin(ResyncAdmin):
             sentence=sentence(comparison),
             show_all=show_all,
             rows=[row(change, masked=masked) for change in shown if change.item is None],
-            items=[item.rows() for item in page],
+            items=[item.rows(masked=masked) for item in page],
             page=page,
             pages=page.paginator.get_elided_page_range(page.number) if page.has_other_pages() else (),
             verdicts=[(one, SYMBOLS[one]) for one in Verdict if any(change.verdict is one for change in shown)],

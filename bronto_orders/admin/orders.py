@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.db.models import Q
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.text import capfirst
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 else:
     LineItemStack = admin.StackedInline
 
-#: Columns that no list shows and that can be long.
+#: Columns that can be long; a list reads those that it shows.
 LONG_COLUMNS = ["last_sent", "origin_user_agent", "resync_options", "shipping_details", "sync_message"]
+#: Columns that hold personal data, also such as nobody sees in the admin.
+HIDDEN_COLUMNS = frozenset({*personal.COLUMNS, "last_sent", "last_sent_hash"})
 #: In a form's address: the attempt before which those shown were made.
 ATTEMPTS_BEFORE = "attempts_before"
 
@@ -90,7 +93,8 @@ class OrderList(ChangeList):
     """The change list, reading no more than it shows."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
-        return super().get_queryset(request, *args, **kwargs).defer(*LONG_COLUMNS)
+        unread = [name for name in LONG_COLUMNS if name not in self.list_display]
+        return super().get_queryset(request, *args, **kwargs).defer(*unread)
 
 
 @admin.register(Order)
@@ -160,6 +164,13 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
             if request.GET.get(date_filter.parameter_name) in date_filter.RANGES:
                 return [f"-{date_filter.column}", "-pk"]
         return super().get_ordering(request)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse conditions on what the user may not see: a list that they narrow would spell it out."""
+        column = lookup.partition(LOOKUP_SEP)[0]
+        if column in HIDDEN_COLUMNS and not personal.may_see(request.user):
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Order], search_term: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from django import forms
@@ -151,11 +151,18 @@ class ResyncAdmin(OrderPages):
         if not self.has_resync_permission(request):
             raise PermissionDenied
         one_by_one = request.POST.get("select_across") != "1"
+        if one_by_one:
+            self._check_each(request, orders)
         form = self.resync_form(request.POST if "confirmed" in request.POST else None)
         back = request.get_full_path()
         if form.is_valid():
             return self.start_resync(request, orders, form, one_by_one=one_by_one, back=back)
         return self.render_resync(request, orders, form, one_by_one=one_by_one, back=back, action=action)
+
+    def _check_each(self, request: HttpRequest, orders: Iterable[Order]) -> None:
+        """Raise PermissionDenied if the user may not send one of these orders again, as a subclass may say."""
+        if not all(self.has_resync_permission(request, order) for order in orders):
+            raise PermissionDenied
 
     def start_resync(
         self, request: HttpRequest, orders: OrderQuerySet, form: ResyncForm, *, one_by_one: bool, back: str
@@ -249,6 +256,7 @@ class ResyncAdmin(OrderPages):
             text = _("Mark at most %(count)d orders as ignored at once.") % {"count": IGNORED_AT_ONCE}
             self.message_user(request, text, messages.ERROR)
             return None
+        self._check_each(request, queryset)
         if "confirmed" in request.POST:
             self._ignore(request, pks)
             return None

@@ -85,14 +85,14 @@ class ItemChanges:
     fields: list[Change]
     shown: list[Change]
 
-    def rows(self) -> ItemRows:
+    def rows(self, *, masked: bool = False) -> ItemRows:
         """Return the lines of the item."""
         assert self.whole.item is not None  # noqa: S101 - as made below
         label = item_label(self.whole.item)
         cells = mark(item_texts(self.whole, self.fields), self.whole.verdict)
         words = item_verdict(self.whole.item, self.whole.verdict)
         whole = Row(label, label, cells, self.whole.verdict, words)
-        return ItemRows(whole, [row(change) for change in self.shown])
+        return ItemRows(whole, [row(change, masked=masked) for change in self.shown])
 
 
 def row(change: Change, *, masked: bool = False) -> Row:

@@ -8,9 +8,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.ipv6 import clean_ipv6_address
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
@@ -35,6 +37,17 @@ class TextField(serializers.CharField):
 
     def to_representation(self, value: Any) -> Any:
         return str(value) or None
+
+
+class AddressField(TextField):
+    """An IP address, written as its column keeps it, so that the same address is the same text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        try:
+            return clean_ipv6_address(text) if ":" in text else text
+        except DjangoValidationError:  # the column's validators say so
+            return text
 
 
 class NumberField(serializers.DecimalField):
@@ -116,6 +129,7 @@ _KINDS: tuple[tuple[type[models.Field[Any, Any]], type[serializers.Field[Any, An
     (models.DateTimeField, MomentField),
     (models.BooleanField, FlagField),
     (models.UUIDField, IdField),
+    (models.GenericIPAddressField, AddressField),
     (models.Field, TextField),
 )
 

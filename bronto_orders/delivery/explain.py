@@ -67,7 +67,8 @@ REJECTED = {
 #: Why an order is not sent at all.
 SKIPPED = {
     "ignored_by_staff": gettext_lazy(
-        "Not sent: somebody marked the order as ignored. Nothing to do; a change or a resync sends it after all."
+        "Not sent: somebody marked the order as ignored, whatever changes in it. Nothing to do if that is meant so; "
+        "a resync sends it after all."
     ),
     "no_contact": gettext_lazy(
         "Not sent: Bronto has no contact with the order's e-mail address, and the account does not create contacts. "

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, DateTimeField, ExpressionWrapper, Func, IntegerField, Min, Subquery, Value
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from bronto_orders.client.patience import PatientCache
 from bronto_orders.delivery import environment
@@ -37,7 +39,7 @@ WORTH_KEEPING = 10_000
 KEEP_ORDERS = 600
 KEEP_HOURS = 24 * 3600
 #: Attempts of past hours that one look reads. Where there are more, the next looks read on.
-MOST_ATTEMPTS = 250_000
+MOST_ATTEMPTS = 100_000
 
 
 class _Cache(PatientCache):
@@ -217,5 +219,9 @@ class _HoursSince(Func):
 
 
 def _key(what: str, using: str) -> str:
-    # By the environment, as a copy of the shop may share the cache.
-    return f"bronto_orders.figures.{what}.{environment.environment(using)}"
+    """Return the key of what was counted in this database: others may share the cache, and copies the environment."""
+    database = connections[using].settings_dict
+    where = [str(database.get(name) or "") for name in ("ENGINE", "HOST", "PORT", "NAME")]
+    counted = "\n".join([environment.environment(using), *where, environment.database_identity(using), using])
+    owner = salted_hmac("bronto_orders.figures", counted, algorithm="sha256").hexdigest()
+    return f"bronto_orders.figures.{what}.{owner}"

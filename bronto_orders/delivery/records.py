@@ -183,6 +183,9 @@ def _knowledge(item: Decided) -> dict[str, Any]:
         known = perhaps_acknowledged(item.result.job.push.body, item.order.last_sent)
         if known != (item.order.last_sent or {}):
             columns["last_sent"] = wire.storable(known)
+        if (item.order.resync_options or {}).get("force_events"):
+            # The try may have reached the customer, though it does not count against the order.
+            columns["resync_options"] = {**item.order.resync_options, "force_events": False}
     if presence is not None:
         columns["presence"] = presence
     if presence is Presence.ABSENT:

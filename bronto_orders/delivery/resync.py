@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 from django.db.models import Case, CharField, Count, F, Max, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -310,13 +310,26 @@ def advance_all(
     budget_seconds: float,
     stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Advance each unfinished run. Returns whether one has more that could be done at once."""
+    """Advance each unfinished run. Returns whether one has more that could be done at once.
+
+    A database that is away, or that refuses one run's orders, stops neither other runs nor who delivers after this:
+    the next call tries again.
+    """
     ends_at = time.monotonic() + budget_seconds
     more = False
-    for run in unfinished(using=using):
+    try:
+        runs = unfinished(using=using)
+    except Error as error:
+        logger.warning("The database failed (%s); no resync goes on.", type(error).__name__)
+        return False
+    for run in runs:
         if stopping() or time.monotonic() >= ends_at:
             return True
-        more |= advance(run, budget_seconds=ends_at - time.monotonic(), stopping=stopping)
+        try:
+            more |= advance(run, budget_seconds=ends_at - time.monotonic(), stopping=stopping)
+        except Error as error:
+            logger.error("Resync %d cannot go on for now: %s", run.pk, type(error).__name__)
+            connections[using].close_if_unusable_or_obsolete()
     return more
 
 
@@ -340,6 +353,8 @@ def _step(run: ResyncRun) -> bool:
     if run.finished_at:
         return False
     try:
+        # To take orders back, nobody needs to understand how they were to be sent.
+        options = Options() if run.cancelled_at else Options(**run.options)
         pks = _next_keys(run, using)
     except selections.UNREADABLE as error:
         _give_up(run, error, using)
@@ -352,7 +367,7 @@ def _step(run: ResyncRun) -> bool:
         mine = runs.filter(step=run.step, finished_at=None)
         if not mine.update(step=F("step") + 1, heartbeat=DbNow(), started_at=Coalesce(F("started_at"), DbNow())):
             return False
-        counts, locked = (_take_back if run.cancelled_at else _queue)(run, pks, using)
+        counts, locked = _take_back(run, pks, using) if run.cancelled_at else _queue(run, options, pks, using)
         postponed = [*(run.postponed[CHUNK:] if once_more else run.postponed), *locked]
         finished = len(pks) < CHUNK and not postponed
         runs.update(
@@ -372,13 +387,12 @@ def _next_keys(run: ResyncRun, using: str) -> list[int]:
     return list(queued.order_by("-pk").values_list("pk", flat=True)[:CHUNK])
 
 
-def _queue(run: ResyncRun, pks: Collection[int], using: str) -> tuple[Counter[str], list[int]]:
+def _queue(run: ResyncRun, options: Options, pks: Collection[int], using: str) -> tuple[Counter[str], list[int]]:
     """Queue orders. Returns the counts, and the keys of those that must wait because somebody has locked them.
 
     Waiting here would hold up the shop: it would wait for the rows that are locked already. Orders that a worker has
     locked are owed.
     """
-    options = Options(**run.options)
     free = _lock(pks, using)
     passed = Order.objects.using(using).filter(pk__in=[pk for pk in pks if pk not in free])
     others = dict(passed.values_list("pk", "due_at"))

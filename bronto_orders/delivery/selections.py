@@ -8,6 +8,7 @@ that looks at other tables, is kept as its keys, however many.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -35,16 +36,14 @@ class _NotPlainError(Exception):
 def keep(orders: OrderQuerySet) -> tuple[Filters, int]:
     """Return what ``keys`` needs to find these orders again, and how many they are now."""
     found = orders.order_by("-pk").values_list("pk", flat=True)
-    keys = list(found if orders.query.is_sliced else found[: CHUNK + 1])
-    if len(keys) <= CHUNK:
-        return {"keys": keys}, len(keys)
-    try:
-        if orders.query.is_sliced:
-            raise _NotPlainError
-        return {"where": _written(orders.query.where)}, orders.order_by().count()
-    except _NotPlainError:
-        keys = list(found)
-        return {"keys": keys}, len(keys)
+    # Of a slice, and of a union and the like, the conditions say only a part.
+    is_whole = not orders.query.is_sliced and not orders.query.combinator
+    if is_whole and len(found[: CHUNK + 1]) > CHUNK:
+        with suppress(_NotPlainError):
+            return {"where": _written(orders.query.where)}, orders.order_by().count()
+    # A join yields an order once for each row that it finds.
+    keys = list(dict.fromkeys(found))
+    return {"keys": keys}, len(keys)
 
 
 def keys(filters: Filters, *, below: int, limit: int, using: str) -> list[int]:

@@ -539,3 +539,11 @@ def test_personal_data_is_nowhere_without_the_permission(bronto, order):
     assert "shopper" not in content
     assert "Personal data is masked here" in content
     assert wire.loads(response.context["raw_body"])["emailAddress"] == "m…@example.com"
+
+
+def test_what_nobody_knows_the_meaning_of_is_masked_in_items_too(bronto, order):
+    answer = bronto.take(order)
+    answer["lineItems"][0]["giftNote"] = answer["orderNote"] = "For Jane, with love"
+    people = [["view_order", "view_diff"], ["view_order", "view_diff", "view_personal_data"]]
+    pages = [page(staff(*names, username=f"s{n}"), order, "?all=1") for n, names in enumerate(people)]
+    assert [response.content.decode().count("For Jane") for response in pages] == [0, 2]

@@ -77,3 +77,18 @@ def test_addresses_are_found_in_full_only(order: Order) -> None:
     client = staff("view_order")
     for term, count in {"jane.doe@example.com": 1, "jane": 0, "@example.com": 0, "jane.doe@example": 0}.items():
         assert len(client.get(LIST, {"q": term}).context["cl"].result_list) == count, term
+
+
+HINTS = [
+    "email_address__startswith=jane", "email_address=jane.doe@example.com", "origin_ip__gt=203.0.113.1",
+    "tid__regex=^3", "last_sent__emailAddress__startswith=j", "last_sent_hash=x",
+]  # fmt: skip
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("hint", HINTS)
+def test_the_list_cannot_be_narrowed_by_what_one_may_not_see(order: Order, hint: str) -> None:
+    client, trusted = staff("view_order"), staff("view_order", "view_personal_data", username="trusted")
+    assert client.get(f"{LIST}?{hint}").status_code == 400
+    assert trusted.get(f"{LIST}?{hint}").status_code == 200
+    assert client.get(f"{LIST}?shipped__exact=0").status_code == 200

@@ -174,6 +174,9 @@ def test_a_shop_may_hide_orders_from_some(bronto: FakeBronto, order: Order, rf):
     for view in (choosy.diff_view, choosy.resync_view):
         with pytest.raises(PermissionDenied):
             view(request, str(order.pk))
+    for action in (choosy.resync_selected, choosy.mark_as_ignored):
+        with pytest.raises(PermissionDenied):
+            action(request, Order.objects.all())
     request.user = User.objects.create_user("other", is_staff=True)
     with pytest.raises(PermissionDenied):
         choosy.resync_selected(request, Order.objects.all())

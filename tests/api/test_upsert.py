@@ -477,3 +477,10 @@ def test_everything_written_is_owed_and_wakes_the_workers(shop: Api, monkeypatch
     shop.patch("1", {"lineItems": [{}, {}]})
     assert woken
     assert list(Order.objects.due()) == [Order.objects.get()]
+
+
+@pytest.mark.parametrize("address", ["2001:DB8::1", "2001:0db8:0:0:0:0:0:1", "::FFFF:203.0.113.9", "203.0.113.9"])
+def test_an_address_written_otherwise_is_no_change(shop: Api, address: str) -> None:
+    assert shop.put("n-1", {"originIp": address}).status_code == 201
+    assert shop.put("n-1", {"originIp": address}).data["sync"]["revision"] == 1
+    assert problems(shop.put("n-1", {"originIp": "2001:db8::zz"})) == {"originIp": "invalid"}

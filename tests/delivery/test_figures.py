@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -240,3 +241,15 @@ class TestTokens:
             CacheTokenStore().save(key, Token("access", None, int(NOW.timestamp()), 3600.0))
             clock.shift(600)
             assert tokens.seconds_left(account) == 3000
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+@pytest.mark.parametrize("name", [None, "production"])
+def test_databases_and_projects_do_not_share_what_was_counted(settings: Any, worth_keeping: None, name: str) -> None:
+    settings.BRONTO_ORDERS = {**settings.BRONTO_ORDERS, "DELIVERY": {"ENVIRONMENT": name}}
+    make(2)
+    assert figures.orders(using="default")["default"].by_state == {"pending": 2}
+    assert figures.orders(using="other") == {}
+    settings.SECRET_KEY = "another project's"
+    Order.objects.all().delete()
+    assert figures.orders(using="default") == {}

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.core.management import call_command
+from django.db import DataError, InterfaceError, OperationalError, connection, connections, transaction
 from django.test import override_settings
 
 from bronto_orders import exceptions as errors
 from bronto_orders import tasks
 from bronto_orders.delivery import engine, hints, resync, selections
 from bronto_orders.delivery.resync import Options, cancel, plan, progress, start_run
-from bronto_orders.models import DbNow, Order, ResyncRun, SyncAttempt, SyncState
+from bronto_orders.models import AccountStatus, DbNow, Order, ResyncRun, SyncAttempt, SyncState
 from bronto_orders.models.deliverable import IGNORED_BY_STAFF
 from tests import transitions
 from tests.conftest import Broker
@@ -349,6 +350,27 @@ class TestOnTheWire:
         engine.deliver("default")
         assert (self.options_of(bronto)["trigger_events"], self.options_of(bronto)["force"]) == (True, False)
 
+    @pytest.mark.parametrize("error", [errors.DeadlineError(), errors.ServerError(status=500)])
+    @pytest.mark.parametrize("state", ["rejected", "synced"])
+    def test_events_are_forced_once_though_an_outage_counts_no_attempt(
+        self, bronto: FakeBronto, error: errors.BrontoError, state: str
+    ) -> None:
+        if state == "rejected":  # it is added
+            bronto.script.append(errors.BadRequestError(status=400))
+        synced(1)
+        assert Order.objects.get().sync_state == state
+        AccountStatus.objects.update_or_create(pk="default", defaults={"breaker_state": AccountStatus.Breaker.OPEN})
+        begin(force=True, trigger_events=True, force_events=True)
+        forced = []
+        for _ in range(2):
+            bronto.script.append(error)
+            AccountStatus.objects.update(held_until=None)
+            Order.objects.update(due_at=DbNow(-1), settle_until=None)
+            engine.deliver("default")
+            assert Order.objects.get().attempts == 0
+            forced.append((self.options_of(bronto)["trigger_events"], self.options_of(bronto)["force"]))
+        assert forced == [(True, True), (True, False)]
+
     def test_a_change_of_the_shops_goes_by_the_settings(self, bronto: FakeBronto) -> None:
         synced(1)
         begin(force=True, trigger_events=True, force_events=True)
@@ -504,3 +526,34 @@ class TestWaking:
         tasks.resync()
         assert woken == ["default"]
         assert counts(run)[0] in {0, 3}
+
+
+def test_a_run_that_another_version_has_made_ends_and_stops_no_other(small: None) -> None:
+    Order.objects.bulk_create(OrderFactory.build_batch(5))
+    Order.objects.update(sync_state=SyncState.SKIPPED, due_at=None)
+    strange, plain = begin(), begin()
+    ResyncRun.objects.filter(pk=strange.pk).update(options={"no_such_option": True})
+    assert not resync.advance_all(budget_seconds=60)
+    strange.refresh_from_db()
+    plain.refresh_from_db()
+    assert strange.finished_at
+    assert "TypeError" in strange.error
+    assert (plain.queued, plain.error) == (5, "")
+
+
+@pytest.mark.parametrize("failing", ["unfinished", "_next_keys"])
+@pytest.mark.parametrize("error", [OperationalError(), DataError(), InterfaceError()])
+def test_a_database_that_fails_stops_no_delivery(
+    bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch, failing: str, error: Exception
+) -> None:
+    (order,) = synced(1)
+    run = begin()
+    ResyncRun.objects.filter(pk=run.pk).update(finished_at=None)
+    Order.objects.filter(pk=order.pk).update(shipped=True)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(resync, failing, fail)
+    call_command("bronto_deliver", verbosity=0)
+    assert bronto.orders[order.customer_order_id]["states"]["shipped"] is True

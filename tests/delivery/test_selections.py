@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import operator
+import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -99,3 +101,62 @@ def test_they_come_in_parts_from_the_highest_key_down(condition: Q) -> None:
 def test_what_nobody_wrote_is_an_error(filters: dict[str, Any]) -> None:
     with pytest.raises(selections.UNREADABLE):
         found(filters)
+
+
+@pytest.mark.parametrize("operation", ["union", "intersection", "difference"])
+def test_joined_queries_are_kept_as_keys(operation: str) -> None:
+    outlet, others = Order.objects.filter(account="outlet"), Order.objects.filter(customer_order_id__contains="1")
+    joined: Any = getattr(outlet, operation)(others)
+    pks = sorted((order.pk for order in joined), reverse=True)
+    assert found(selections.keep(joined)[0]) == pks
+
+
+def test_an_order_that_a_join_finds_twice_is_kept_once(orders: list[Order]) -> None:
+    LineItem.objects.create(order=orders[0], sku="a")
+    filters, total = selections.keep(Order.objects.filter(line_items__sku="a"))
+    assert filters == {"keys": [order.pk for order in reversed(orders[::2])]}
+    assert total == 10
+
+
+LEAVES = [
+    *PLAIN.values(),
+    Q(line_items__sku="a"),
+    Q(revision__gt=F("acked_revision")),
+    Q(order_date__gt=DAY),
+    Q(shipping_date__isnull=True),
+    Q(has_tracking=True),
+    Q(bronto_order_id__in={"", "x"}),
+    Q(sync_reason__startswith="invalid"),
+    Q(email_address__iexact="jane@example.com"),
+    Q(pk__in=[]),
+    Q(pk__in=range(1, 100, 2)),
+    Q(grand_total__range=(Decimal(0), Decimal(50))),
+]
+
+
+def _tree(chance: random.Random, depth: int) -> Q:
+    node = chance.choice(LEAVES)
+    if depth and chance.random() < 0.75:
+        join = chance.choice([operator.and_, operator.or_, operator.xor])
+        node = join(_tree(chance, depth - 1), _tree(chance, depth - 1))
+    return ~node if chance.random() < 0.3 else node
+
+
+def test_any_conditions_find_the_very_same_orders(orders: list[Order]) -> None:
+    chance = random.Random(7)
+    for order in orders:
+        Order.objects.filter(pk=order.pk).update(
+            has_tracking=chance.choice([None, True, False]), sync_reason=chance.choice(["", "refused", "invalid:tid"])
+        )
+        Order.objects.filter(pk=order.pk).update(
+            order_date=chance.choice([None, DAY, DAY + timedelta(days=3)]), shipping_date=chance.choice([None, DAY])
+        )
+    plain = 0
+    for _ in range(150):
+        chosen = Order.objects.filter(_tree(chance, 2)).exclude(_tree(chance, 2))
+        filters, _total = selections.keep(chosen)
+        plain += "where" in filters
+        assert found(json.loads(json.dumps(filters))) == list(
+            chosen.order_by("-pk").values_list("pk", flat=True).distinct()
+        ), str(chosen.query)
+    assert plain > 10

@@ -105,6 +105,8 @@ class Command(BaseCommand):
             text = f"BRONTO_ORDERS has no account {options['account']!r}; it has: {', '.join(names)}."
             raise CommandError(text, returncode=USAGE)
         orders: OrderQuerySet = Order.objects.using(options["database"]).filter(**conditions)
+        if options["number"] and not orders.exists():
+            raise CommandError("There is no such order.", returncode=USAGE)
         return orders
 
     def _sure(self) -> bool:

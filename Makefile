@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once test bench chaos lint types clean
+.PHONY: help demo demo-once screenshots test bench chaos lint types clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.demo ## Run the demo shop with worker and sandbox, in your browser
 	@$(VENV_PYTHON) manage.py demo
 
 demo-once: .venv/.demo ## Play the demo without a browser: one order, from click to parcel
 	@$(VENV_PYTHON) manage.py demo --once
+
+screenshots: .venv/.demo .venv/.browser ## Take the pictures of the documentation anew; needs chromium
+	@$(VENV_PYTHON) manage.py screenshots
 
 test: .venv/.test ## Run every test that needs no server
 	@$(VENV_PYTHON) -m pytest -m "not services and not browser and not fuzz and not chaos"

@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "bronto_orders",
 ]
 MIDDLEWARE = [
+    "tests.policy.StrictPolicy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     OrderModelAdmin = ReadOnlyModelAdmin = admin.ModelAdmin
 
-STYLES = {"all": ["bronto_orders/admin.css"]}
+STYLES = {"all": ["bronto_orders/admin.css", "bronto_orders/themes.css"]}
 
 
 class OrderPages(OrderModelAdmin):

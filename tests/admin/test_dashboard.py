@@ -300,7 +300,7 @@ class TestWaysThere:
 
     def test_from_the_list(self, admin_client):
         content = admin_client.get(LIST).content.decode()
-        assert f'<li><a href="{address()}">Dashboard</a></li>' in content
+        assert f'<li class="bronto-tool"><a href="{address()}">Dashboard</a></li>' in content
         assert "nothing is lost" not in content
         assert address() not in admin_client.get(LIST + "?_popup=1").content.decode()
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV_PYTHON = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-once screenshots test bench chaos lint types clean
+.PHONY: help demo demo-once screenshots test bench chaos messages lint types clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,11 @@ bench: .venv/.test .venv/.services ## Measure delivery and print each figure bes
 
 chaos: .venv/.test .venv/.services ## Break real services under load: make chaos N=2000 SEED=7 ON=redis-postgresql
 	@$(VENV_PYTHON) -m tests.chaos $(if $(N),--orders $(N)) $(if $(SEED),--seed $(SEED)) $(ON)
+
+messages: .venv/.test ## Gather all texts into the German and Turkish catalogues, and compile them; needs GNU gettext
+	@cd bronto_orders && ../$(VENV_PYTHON) -m django makemessages --locale de --locale tr --ignore sandbox \
+		--no-wrap --add-location file --no-obsolete
+	@cd bronto_orders && ../$(VENV_PYTHON) -m django compilemessages
 
 lint: .venv/.lint ## Check style and the direction of imports
 	@$(VENV_PYTHON) -m ruff check

@@ -72,6 +72,8 @@ def test_contents(wheel: Path) -> None:
         "bronto_orders/sandbox/openapi.json",
         "bronto_orders/sandbox/assets/console.css",
         "bronto_orders/management/commands/bronto_deliver.py",
+        "bronto_orders/locale/de/LC_MESSAGES/django.mo",
+        "bronto_orders/locale/tr/LC_MESSAGES/django.mo",
     ):
         assert needed in names
     assert any(name.startswith("bronto_orders/templates/") and name.endswith(".html") for name in names)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
@@ -21,7 +21,7 @@ from bronto_orders.admin.base import ReadOnlyAdmin
 from bronto_orders.admin.columns import EMPTY, badge
 from bronto_orders.admin.filters import AccountFilter
 from bronto_orders.admin.pagination import BoundedPaginator
-from bronto_orders.models import Order, SyncAttempt
+from bronto_orders.models import Order, ResyncRun, SyncAttempt
 
 #: What a push by a person begins with; the person's primary key follows, never a name: it may be an e-mail address.
 BY_PERSON = "admin:"
@@ -34,6 +34,9 @@ TRIGGERS = {
 }
 #: How many attempts an order's form shows at once.
 SHOWN = 20
+
+#: What somebody or something has caused.
+Caused = TypeVar("Caused", SyncAttempt, ResyncRun)
 
 Outcome = SyncAttempt.Outcome
 _KINDS: dict[str, str] = {
@@ -79,17 +82,17 @@ def page(order: Order, before: str | None = None) -> Page:
     return Page(shown, shown[-1].pk if len(found) > SHOWN else None, newest=not older)
 
 
-def with_words(attempts: Iterable[SyncAttempt]) -> list[SyncAttempt]:
-    """Return the attempts, each with ``caused_by`` in words. One query for all people among them."""
-    listed = list(attempts)
-    names = people(attempt.trigger for attempt in listed)
-    for attempt in listed:
-        attempt.caused_by = trigger_words(attempt.trigger, names)  # type: ignore[attr-defined]
+def with_words(caused: Iterable[Caused]) -> list[Caused]:
+    """Return attempts or resyncs, each with ``caused_by`` in words. One query for all people among them."""
+    listed = list(caused)
+    names = people(one.trigger for one in listed)
+    for one in listed:
+        one.caused_by = trigger_words(one.trigger, names)  # type: ignore[attr-defined]
     return listed
 
 
 def trigger_words(trigger: str, names: Mapping[str, str]) -> str:
-    """Return who or what caused an attempt; a person by name, as long as there is an account of theirs."""
+    """Return who or what caused an attempt or a resync; a person by name, as long as there is an account of theirs."""
     if trigger in names:
         return names[trigger]
     if trigger.startswith(BY_PERSON):
@@ -110,8 +113,8 @@ def people(triggers: Iterable[str]) -> dict[str, str]:
     return {trigger: names[key] for trigger, key in keys.items() if key in names}
 
 
-class AttemptList(ChangeList):
-    """The journal, with the names of people."""
+class CausedList(ChangeList):
+    """A list of what has been caused, with the names of people."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -146,7 +149,7 @@ class SyncAttemptAdmin(ReadOnlyAdmin):
     readonly_fields = ["order_link", "caused_by", "outcome_badge", "differences_list", "request_text", "answer_text"]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return AttemptList
+        return CausedList
 
     @admin.display(description=gettext_lazy("order"))
     def order_link(self, attempt: SyncAttempt) -> str:

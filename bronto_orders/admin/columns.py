@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from bronto_orders.currencies import EXPONENTS
+from bronto_orders.delivery.explain import column_label
 from bronto_orders.models import Order, SyncState
 from bronto_orders.payloads import DEFAULT_EXPONENT, quantize
 
@@ -51,7 +52,7 @@ def state_badge(state: str) -> str:
 def reason(code: str) -> str:
     """Return words for a machine code; the code itself where there are none."""
     if code.startswith(INVALID):
-        return _("invalid %(field)s") % {"field": code.removeprefix(INVALID).replace("_", " ")}
+        return _("invalid %(field)s") % {"field": column_label(code.removeprefix(INVALID))}
     return str({**REASONS, **HOLDS}.get(code, code))
 
 

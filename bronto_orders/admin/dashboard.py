@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from bronto_orders.admin.attempts import people
+from bronto_orders.admin.attempts import people, trigger_words
 from bronto_orders.admin.base import OrderPages
 from bronto_orders.admin.chart import Chart, chart
 from bronto_orders.admin.columns import EMPTY, number, past, reason, span, state_badge
@@ -182,7 +182,7 @@ class DashboardAdmin(OrderPages):
         return {
             **context,
             "cards": [self.card(request, one, hours, enabled=enabled) for one in overviews],
-            "resyncs": [(run, done, names.get(run.trigger, run.trigger), self._run_url(run)) for run, done in resyncs],
+            "resyncs": [(run, done, trigger_words(run.trigger, names), self._run_url(run)) for run, done in resyncs],
         }
 
     def card(self, request: HttpRequest, account: Overview, hours: Sequence[figures.Hour], *, enabled: bool) -> Card:

@@ -197,7 +197,9 @@ class ResyncAdmin(OrderPages):
         """Log the resync and, if they were chosen one by one and are not too many, each order."""
         how = " ".join(described(options))
         user = cast(int, request.user.pk)
-        started = _("Resync of %(count)d orders.") % {"count": run.total}
+        started = ngettext("Resync of %(count)d order.", "Resync of %(count)d orders.", run.total) % {
+            "count": run.total
+        }
         LogEntry.objects.log_actions(user, [run], ADDITION, change_message=f"{started} {how}".rstrip())
         if not one_by_one or run.total > LOGGED:
             return

@@ -16,10 +16,10 @@ from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from bronto_orders.admin.attempts import people
+from bronto_orders.admin.attempts import CausedList, people, trigger_words
 from bronto_orders.admin.base import ReadOnlyAdmin
 from bronto_orders.admin.columns import badge, past, reason, span, state_badge
 from bronto_orders.admin.resync import described
@@ -46,7 +46,7 @@ class ResyncRunAdmin(ReadOnlyAdmin):
     """Each resync: what became of it, and a way to stop it."""
 
     list_display = [
-        "number", "created_ago", "trigger", "state", "total", "queued", "already_queued", "left_out", "taken_back",
+        "number", "created_ago", "caused_by", "state", "total", "queued", "already_queued", "left_out", "taken_back",
     ]  # fmt: skip
     list_per_page = 50
     show_full_result_count = False
@@ -69,6 +69,13 @@ class ResyncRunAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("resync"), ordering="pk")
     def number(self, run: ResyncRun) -> str:
         return str(run)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CausedList]:
+        return CausedList
+
+    @admin.display(description=gettext_lazy("started by"))
+    def caused_by(self, run: ResyncRun) -> str:
+        return run.caused_by  # type: ignore[attr-defined,no-any-return]
 
     @admin.display(description=gettext_lazy("started"), ordering="created_at")
     def created_ago(self, run: ResyncRun) -> str:
@@ -119,7 +126,7 @@ class ResyncRunAdmin(ReadOnlyAdmin):
             "progress": known,
             "badge": badge(*standing(run)),
             "sentence": sentence(known),
-            "started_by": people([run.trigger]).get(run.trigger, run.trigger),
+            "started_by": trigger_words(run.trigger, people([run.trigger])),
             "created": past(run.created_at),
             "orders": self._chosen(run),
             "how": described(Options(**run.options)),
@@ -188,11 +195,22 @@ def sentence(known: Progress) -> str:
         return run.error
     if known.is_over:
         if known.failed:
-            return _("Done. %(failed)d of %(total)d orders were rejected.") % {**numbers, "failed": known.failed}
-        return _("Done: %(total)d orders.") % numbers
+            text = ngettext(
+                "Done. %(failed)d of %(total)d orders was rejected.",
+                "Done. %(failed)d of %(total)d orders were rejected.",
+                known.failed,
+            )
+            return text % {**numbers, "failed": known.failed}
+        return ngettext("Done: %(total)d order.", "Done: %(total)d orders.", known.total) % numbers
     if run.cancelled_at:
-        return _("Cancelled. %(waiting)d orders are still sent.") % {"waiting": known.waiting}
-    text = _("%(done)d of %(total)d orders are done.") % numbers
+        text = ngettext(
+            "Cancelled. %(waiting)d order is still sent.",
+            "Cancelled. %(waiting)d orders are still sent.",
+            known.waiting,
+        )
+        return text % {"waiting": known.waiting}
+    text = ngettext("%(done)d of %(total)d order is done.", "%(done)d of %(total)d orders are done.", known.total)
+    text %= numbers
     tried = sum(known.states.values()) - known.waiting
     if run.finished_at is None or not tried or run.started_at is None:
         return text

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from bronto_orders.admin.columns import number, span
 from bronto_orders.delivery.status import Overview
@@ -151,7 +151,7 @@ def _at_work(account: Overview) -> Situation:
         text = ngettext(
             "%(count)s order is on its way to Bronto.", "%(count)s orders are on their way to Bronto.", owed
         )
-        return Situation(kind="busy", label=_("sending"), headline=text % {"count": number(owed)})
+        return Situation(kind="busy", label=pgettext("the account", "sending"), headline=text % {"count": number(owed)})
     if not total:
         return Situation(kind="good", label=_("ready"), headline=_("There are no orders yet."))
     rejected = account.counts.get(SyncState.REJECTED, 0)

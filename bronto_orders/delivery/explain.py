@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import environment
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import AccountStatus, Order, SyncAttempt, SyncState
+from bronto_orders.models import AccountStatus, LineItem, Order, SyncAttempt, SyncState
 
 #: Seconds for which an order may be due before somebody should ask where the workers are.
 LATE_SECONDS = 600.0
@@ -67,8 +67,7 @@ REJECTED = {
 #: Why an order is not sent at all.
 SKIPPED = {
     "ignored_by_staff": gettext_lazy(
-        "Not sent: somebody marked the order as ignored, whatever changes in it. Nothing to do if that is meant so; "
-        "a resync sends it after all."
+        "Not sent, whatever changes: somebody marked the order as ignored. Nothing to do; a resync sends it after all."
     ),
     "no_contact": gettext_lazy(
         "Not sent: Bronto has no contact with the order's e-mail address, and the account does not create contacts. "
@@ -204,16 +203,20 @@ def _skipped(order: Order) -> str:
     text: str | Promise | None = SKIPPED.get(order.sync_reason)
     if text is None and order.sync_reason.startswith(INVALID):
         text = _("Not sent: Bronto would refuse the order because of its %(field)s. Correct that; saving sends it.")
-        return text % {"field": _label(order.sync_reason.removeprefix(INVALID))}
+        return text % {"field": column_label(order.sync_reason.removeprefix(INVALID))}
     fallback = gettext_lazy("Not sent (%(reason)s). Correct the order or resync it.")
     return str(text or fallback) % {"reason": order.sync_reason}
 
 
-def _label(field: str) -> str:
+def column_label(name: str) -> str:
+    """Return what staff call a column of the order, its line items, or the ``order`` as a whole."""
+    if name == "order":
+        return str(Order._meta.verbose_name)
     try:
-        return str(Order._meta.get_field(field).verbose_name)  # type: ignore[union-attr]
+        field = Order._meta.get_field(name)
     except FieldDoesNotExist:
-        return field.replace("_", " ")
+        return name.replace("_", " ")
+    return str(getattr(field, "verbose_name", None) or LineItem._meta.verbose_name_plural)
 
 
 def _blocked(order: Order, status: AccountStatus | None, now: datetime, around: Surroundings) -> str:

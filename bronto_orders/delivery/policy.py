@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop, ngettext
 
 from bronto_orders import exceptions as errors
 from bronto_orders.conf import DeliverySettings
@@ -117,8 +117,10 @@ def decide(exchange: Exchange, settings: DeliverySettings, *, healthy: bool) -> 
         return decision
     if not healthy or not decision.suspect:
         return replace(decision, counts=False)
-    message = _(
-        "Bronto did not take this order in %(attempts)d attempts while it took others. Change the order or resync it."
+    message = ngettext(
+        "Bronto did not take this order in %(attempts)d attempt while it took others. Change the order or resync it.",
+        "Bronto did not take this order in %(attempts)d attempts while it took others. Change the order or resync it.",
+        exchange.attempts,
     )
     return replace(
         decision,
@@ -279,7 +281,11 @@ def _paused(decision: Decision, error: errors.APIError) -> Decision:
     seconds = _pause(error.retry_after or 0.0)
     if not seconds:
         return decision
-    message = _("%(message)s A pause of %(seconds)d seconds was asked for.")
+    message = ngettext(
+        "%(message)s A pause of %(seconds)d second was asked for.",
+        "%(message)s A pause of %(seconds)d seconds was asked for.",
+        round(seconds),
+    )
     return replace(
         decision,
         message=message % {"message": decision.message, "seconds": round(seconds)},
@@ -315,7 +321,11 @@ def _fate_unknown(exchange: Exchange, settings: DeliverySettings) -> Decision:
 def _throttled(exchange: Exchange, settings: DeliverySettings) -> Decision:
     asked = exchange.error.retry_after if isinstance(exchange.error, errors.APIError) else None
     seconds = _pause(DEFAULT_RETRY_AFTER if asked is None else asked)
-    message = _("Bronto asked for a pause of %(seconds)d seconds; trying again after it.")
+    message = ngettext(
+        "Bronto asked for a pause of %(seconds)d second; trying again after it.",
+        "Bronto asked for a pause of %(seconds)d seconds; trying again after it.",
+        round(seconds),
+    )
     return Decision(
         outcome=Outcome.DEFERRED,
         state=SyncState.PENDING,

@@ -91,5 +91,8 @@ def _explain(error: errors.BrontoError) -> str:
         return _("Bronto did not answer in time. Try again in a moment.")
     if error.retryable:
         return _("Bronto cannot be reached now. Try again in a moment.")
-    message = _("Bronto did not show the order: %(error)s.")
-    return message % {"error": str(error).rstrip(".")}
+    if isinstance(error, errors.APIError):
+        words = f"HTTP {error.status}: {error.reason}" if error.reason else f"HTTP {error.status}"
+    else:
+        words = type(error).__name__
+    return _("Bronto did not show the order: %(error)s.") % {"error": words.rstrip(".")}

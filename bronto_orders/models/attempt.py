@@ -59,4 +59,4 @@ class SyncAttempt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.operation}: {self.outcome}"
+        return f"{self.get_operation_display()}: {self.get_outcome_display()}"

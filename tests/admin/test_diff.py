@@ -178,8 +178,8 @@ def test_an_order_that_was_deleted_at_bronto(admin_client, bronto, order):
         (errors.TokenRefusedError(), "Bronto refuses the account's credentials"),
         (errors.AuthenticationError(status=403), "Bronto refuses the account's credentials"),
         (errors.RateLimitedError(status=429), "Bronto asks for fewer requests."),
-        (errors.BadRequestError(status=400, reason="no <b>"), "HTTP 400): no <b>."),
-        (errors.UnexpectedAnswerError(status=302), "(HTTP 302)."),
+        (errors.BadRequestError(status=400, reason="no <b>"), "HTTP 400: no <b>."),
+        (errors.UnexpectedAnswerError(status=302), "HTTP 302."),
     ],
 )
 @pytest.mark.parametrize("sent", [True, False])

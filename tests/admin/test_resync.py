@@ -96,7 +96,7 @@ def test_a_post_queues_the_order(admin_client, woken, django_capture_on_commit_c
     assert woken == [{"default"}]
     assert logged() == {
         str(order): "Queued to be sent to Bronto again.",
-        str(run): "Resync of 1 orders.",
+        str(run): "Resync of 1 order.",
     }
     assert set(LogEntry.objects.values_list("user_id", flat=True)) == {user.pk}
 

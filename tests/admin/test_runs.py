@@ -76,7 +76,7 @@ def test_a_run_that_is_over(admin_client, orders, run):
     assert "data-refresh" not in text
     assert "Cancel this resync" not in text
     Order.objects.filter(pk=orders[0].pk).update(sync_state="rejected", acked_revision=1, due_at=None)
-    assert "Done. 1 of 4 orders were rejected." in flat(admin_client.get(page(run)))
+    assert "Done. 1 of 4 orders was rejected." in flat(admin_client.get(page(run)))
 
 
 def test_the_page_says_who_and_how(admin_client, orders):

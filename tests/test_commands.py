@@ -162,7 +162,7 @@ class TestResync:
     def test_a_dry_run_counts_and_does_nothing(self) -> None:
         before = list(Order.objects.order_by("pk").values())
         out = run("bronto_resync", "--all", "--dry-run")
-        told = ["3 orders selected.", "1 would be sent.", "2 unchanged, not sent.", "1 rejected until now: refused."]
+        told = ["3 selected.", "1 would be sent.", "2 unchanged, not sent.", "1 rejected until now: refused."]
         assert [line for line in told if line not in out] == []
         assert "3 would be sent." in run("bronto_resync", "--all", "--dry-run", "--force")
         assert list(Order.objects.order_by("pk").values()) == before
@@ -184,7 +184,7 @@ class TestResync:
         monkeypatch.setattr(bronto_resync, "time", SimpleNamespace(sleep=work, monotonic=time.monotonic))
         out = run("bronto_resync", "--number", "a", "--force", "--wait")
         assert out.endswith("1 synced.\n")
-        with pytest.raises(CommandError, match="1 orders were rejected") as caught:
+        with pytest.raises(CommandError, match="1 rejected") as caught:
             run("bronto_resync", "--number", "b", "--force", "--wait")
         assert caught.value.returncode == 1
 

@@ -143,7 +143,7 @@ class Command(BaseCommand):
         known = progress(run)
         self._say(options, _outcomes(known))
         if known.failed:
-            raise CommandError(f"{known.failed} orders were rejected.", returncode=1)
+            raise CommandError(f"{known.failed} rejected.", returncode=1)
 
     def _say(self, options: dict[str, Any], line: str) -> None:
         if options["verbosity"]:
@@ -194,7 +194,7 @@ def _next(day: date) -> date:
 def _told(planned: Plan, *, force: bool) -> Iterator[str]:
     about = "" if planned.exact else "about "
     unchanged = "sent all the same" if force else "not sent"
-    yield f"{planned.total} orders selected."
+    yield f"{planned.total} selected."
     yield f"{about}{planned.requests(force=force)} would be sent."
     yield f"{about}{planned.unchanged} unchanged, {unchanged}."
     for reason, count in sorted(planned.invalid.items()):
@@ -203,6 +203,8 @@ def _told(planned: Plan, *, force: bool) -> Iterator[str]:
     yield f"{planned.left_out} left out, as staff have marked them as ignored."
     for (state, reason), count in sorted(planned.reasons.items()):
         yield f"{count} {state} until now: {reason or 'no reason'}."
+    if not planned.requests(force=force):
+        return
     seconds = planned.seconds(force=force)
     yield "How long it takes is not known." if seconds is None else f"Takes about {_span(seconds)} with one worker."
 

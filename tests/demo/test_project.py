@@ -156,4 +156,16 @@ def test_a_taken_port_that_was_asked_for_is_an_error(environment: dict[str, str]
 def test_make_lists_its_targets() -> None:
     result = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = [line.split()[1] for line in result.stdout.splitlines()]
-    assert listed == ["help", "demo", "demo-once", "screenshots", "test", "bench", "chaos", "messages", "lint", "types", "clean"]
+    assert listed == [
+        "help",
+        "demo",
+        "demo-once",
+        "screenshots",
+        "test",
+        "bench",
+        "chaos",
+        "messages",
+        "lint",
+        "types",
+        "clean",
+    ]

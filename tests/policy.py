@@ -11,12 +11,12 @@ POLICY = "; ".join(["default-src 'none'", *(f"{directive} 'self'" for directive 
 
 
 class StrictPolicy:
-    """Puts the policy on every answer."""
+    """Puts the policy on every answer that has none."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response.headers["Content-Security-Policy"] = POLICY
+        response.headers.setdefault("Content-Security-Policy", POLICY)
         return response

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, models, router
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -86,8 +86,10 @@ class Order(Deliverable):
                 fields=["sync_state", "id"], condition=~Q(sync_state=SyncState.SYNCED), name="bronto_orders_unsynced"
             ),
             models.Index(fields=["sync_reason", "id"], condition=~Q(sync_reason=""), name="bronto_orders_reason"),
-            models.Index(fields=["id"], condition=Q(has_tracking=True), name="bronto_orders_tracked"),
-            models.Index(fields=["id"], condition=Q(has_tracking=False) & ~UNTRACKED, name="bronto_orders_untaken"),
+            # As expressions, which MariaDB does not index: it knows no conditions either, and a second index on the key
+            # alone would be locked in place of the first by some updates, and come to deadlocks.
+            models.Index(F("id").desc(), condition=Q(has_tracking=True), name="bronto_orders_tracked"),
+            models.Index(F("id").desc(), condition=Q(has_tracking=False) & ~UNTRACKED, name="bronto_orders_untaken"),
             models.Index(fields=["bronto_order_id", "id"], name="bronto_orders_bronto_id"),
             models.Index(fields=["synced_at", "id"], name="bronto_orders_synced_at"),
             models.Index(fields=["order_date", "id"], name="bronto_orders_order_date"),

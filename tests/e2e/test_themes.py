@@ -119,7 +119,7 @@ def test_everything_can_be_reached_and_pressed(shop: Shop) -> None:
     page.get_by_text("You are about to send 1 order to Bronto again.").wait_for()
     shop.click(".bronto-form [type=submit]")
     page.wait_for_selector("#bronto-run")
-    page.get_by_text("0 of 1 orders are done.").wait_for()
+    page.get_by_text("0 of 1 order is done.").wait_for()
     shop.click("#bronto-run a:has-text('refused-1')")
 
     page.locator(".bronto-explanation").wait_for()

@@ -23,3 +23,4 @@ app.conf.update(
     worker_hijack_root_logger=False,
 )
 app.autodiscover_tasks(["bronto_orders"])
+app.autodiscover_tasks(["benchmarks"], related_name="plain")

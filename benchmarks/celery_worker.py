@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
+
 from benchmarks import databases, processes
 from benchmarks.settings import NAME
 
@@ -16,16 +18,16 @@ READY_SECONDS = 60
 
 
 class CeleryWorker:
-    """A worker with some prefork processes, as a context manager."""
+    """A worker with some prefork processes, or with threads in one process, as a context manager."""
 
-    def __init__(self, pool_processes: int, **place: Any) -> None:
+    def __init__(self, concurrency_of_pool: int, *, pool: str = "prefork", **place: Any) -> None:
         databases.need_redis()
         self._folder = TemporaryDirectory()
         log = Path(self._folder.name) / "worker.log"
         command = [sys.executable, "-m", "celery", "-A", "benchmarks.celery_app", "worker", "--loglevel", "INFO"]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [*command, "--pool", "prefork", "-c", str(pool_processes), "--without-mingle", "--without-gossip"],
+                [*command, "--pool", pool, "-c", str(concurrency_of_pool), "--without-mingle", "--without-gossip"],
                 stdout=output,
                 stderr=output,
                 cwd=processes.ROOT,
@@ -51,6 +53,11 @@ class CeleryWorker:
             self._process.wait()
         self._folder.cleanup()
         empty_queue()
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that its main process has used, user and system mode; threads are part of it."""
+        used = psutil.Process(self._process.pid).cpu_times()
+        return used.user + used.system
 
     def hint(self, alias: str) -> None:
         """Tell one of its processes to deliver."""

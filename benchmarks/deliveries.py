@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ from typing import Any
 from django.utils import timezone
 
 from benchmarks import databases, orders, processes
+from benchmarks.celery_worker import CeleryWorker
+from benchmarks.plain import TASK
 from benchmarks.stub import Stub
+from bronto_orders.models import Order
 
 #: Numbers of the orders with which workers warm up.
 WARM = 10_000_000
@@ -72,19 +76,38 @@ class Backlog:
             return _run(processes.run("bare", [options] * workers))
 
     def integrate_plainly(self, count: int, *, workers: int, threads: int, latency: float) -> Run:
-        """Send some of the orders as a straightforward integration would."""
-        with Stub(latency) as stub:
-            options = [
-                {"alias": self.alias, "pks": self.pks[first:count:workers], "threads": threads, "url": stub.url}
-                for first in range(workers)
-            ]
-            return _run(processes.run("plain_integration", options))
+        """Send some of the orders as a straightforward integration would: a task for each, by real Celery workers."""
+        pks, warm = self.pks[:count], self.pks[-4 * workers * threads :]
+        Order.objects.using(self.alias).all().update(bronto_order_id="")
+        with Stub(latency) as stub, contextlib.ExitStack() as stack:
+            place: dict[str, Any] = {"bronto": stub.url}
+            started = [stack.enter_context(CeleryWorker(threads, pool="threads", **place)) for _ in range(workers)]
+            self._push_plainly(warm)
+            cpu, began = sum(worker.cpu() for worker in started), time.monotonic()
+            self._push_plainly(pks)
+            return Run(
+                orders=len(pks),
+                seconds=time.monotonic() - began,
+                cpu=sum(worker.cpu() for worker in started) - cpu,
+            )
+
+    def _push_plainly(self, pks: list[int]) -> None:
+        """Have the tasks done, and wait until they are."""
+        from benchmarks.celery_app import app
+
+        for pk in pks:
+            app.send_task(TASK, kwargs={"alias": self.alias, "pk": pk})
+        unsent = Order.objects.using(self.alias).filter(pk__in=pks, bronto_order_id="")
+        gives_up_at = time.monotonic() + 180
+        while unsent.exists():
+            if time.monotonic() > gives_up_at:
+                raise RuntimeError("the straightforward integration does not send")
+            time.sleep(0.05)
 
 
 def body_of(alias: str, pk: int) -> str:
     """Return what is sent for an order."""
     from bronto_orders import wire
-    from bronto_orders.models import Order
     from bronto_orders.payloads import add_body, build_document
 
     order = Order.objects.using(alias).get(pk=pk)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -117,73 +116,6 @@ def bare(*, bodies: str, count: int, threads: int, url: str) -> Role:
     with ThreadPoolExecutor(threads) as pool:
         statuses = Counter(pool.map(post, chosen))
     return {**clock.read(), "counts": {"accepted": statuses[201]}}
-
-
-@role
-def plain_integration(*, alias: str, pks: list[int], threads: int, url: str) -> Role:
-    """Do what a straightforward integration does for each order, from a pool of threads.
-
-    Load the order and its items, build the JSON, get a token, post the order, keep its new id. Kinder than the usual
-    one: there is no Celery message for each order, no checking of anything, nothing is written beside the id, and each
-    thread keeps its database connection.
-    """
-    import requests
-    from django.db import connections
-
-    from bronto_orders.models import Order
-
-    def connect(_number: int) -> None:
-        connections[alias].ensure_connection()
-        barrier.wait()
-
-    def push(pk: int) -> bool:
-        order = Order.objects.using(alias).get(pk=pk)
-        form = {"grant_type": "client_credentials", "client_id": "benchmark", "client_secret": "benchmark"}
-        token = requests.post(f"{url}/oauth2/token", data=form, timeout=10).json()["access_token"]
-        body: Any = {
-            "customerOrderId": order.customer_order_id,
-            "emailAddress": order.email_address,
-            "orderDate": order.order_date.isoformat() if order.order_date else None,
-            "currency": order.currency,
-            "grandTotal": float(order.grand_total),
-            "subtotal": float(order.subtotal),
-            "taxAmount": float(order.tax_amount),
-            "shippingAmount": float(order.shipping_amount),
-            "discountAmount": float(order.discount_amount),
-            "originIp": order.origin_ip,
-            "originUserAgent": order.origin_user_agent,
-            "orderSource": order.order_source,
-            "states": {"processed": order.processed, "shipped": order.shipped},
-            "lineItems": [
-                {
-                    "name": item.name,
-                    "description": item.description,
-                    "sku": item.sku,
-                    "category": item.category,
-                    "imageUrl": item.image_url,
-                    "productUrl": item.product_url,
-                    "quantity": float(item.quantity),
-                    "unitPrice": float(item.unit_price),
-                    "salePrice": float(item.sale_price),
-                    "totalPrice": float(item.total_price),
-                }
-                for item in order.line_items.all()
-            ],
-        }
-        answer = requests.post(
-            f"{url}/orders?createContact=true", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=10
-        )
-        kept = Order.objects.using(alias).filter(pk=pk).update(bronto_order_id=answer.json()["orderId"])
-        return answer.status_code == 201 and kept == 1
-
-    barrier = threading.Barrier(threads)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(connect, range(threads)))
-        yield
-        clock = Clock()
-        accepted = sum(pool.map(push, pks))
-        measured = clock.read()
-    return {**measured, "counts": {"accepted": accepted}}
 
 
 @role

@@ -170,6 +170,7 @@ def _items_taken_differently(sent: Sequence[Document], got: Sequence[Document]) 
     return [
         f"lineItems[{index}].{name}"
         for index, (item, other) in enumerate(zip(sent, got, strict=True))
+        if not item.items() <= other.items()
         for name, value in item.items()
         if not equal(ITEM_FIELDS.get(name, text), value, other.get(name))
     ]

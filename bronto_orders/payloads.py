@@ -71,6 +71,7 @@ class Sending(Enum):
     TRACKING = "tracking"
 
 
+#: Makes the wire form of a value that is neither None nor empty text.
 Converter = Callable[["Context", str, Any], Any]
 
 
@@ -80,6 +81,10 @@ class Context:
 
     exponent: int
     now: datetime
+
+
+#: The smallest unit by number of decimals, for those that currencies have.
+_QUANTA = {exponent: Decimal(1).scaleb(-exponent) for exponent in {DEFAULT_EXPONENT, *EXPONENTS.values()}}
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,9 @@ class WireField:
     sending: Sending = Sending.ALWAYS
 
 
-def _text(context: Context, field: str, value: str) -> str | None:
-    if not value:
-        return None
+def _text(context: Context, field: str, value: str) -> str:
     try:
-        size = len(value.encode())
+        size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         raise InvalidOrderError(field, _("The text holds characters that cannot be sent. Type it again.")) from None
     if size >= MAX_TEXT_BYTES:
@@ -104,35 +107,32 @@ def _text(context: Context, field: str, value: str) -> str | None:
     return value
 
 
-def _email(context: Context, field: str, value: str) -> str | None:
-    if value:
-        try:
-            validate_email(value)
-        except ValidationError:
-            raise InvalidOrderError(field, _("This is not an e-mail address. Correct it.")) from None
-    return value or None
+def _email(context: Context, field: str, value: str) -> str:
+    try:
+        validate_email(value)
+    except ValidationError:
+        raise InvalidOrderError(field, _("This is not an e-mail address. Correct it.")) from None
+    return value
 
 
-def _currency(context: Context, field: str, value: str) -> str | None:
-    if value and value not in EXPONENTS:
+def _currency(context: Context, field: str, value: str) -> str:
+    if value not in EXPONENTS:
         message = _("“{code}” is not an ISO 4217 currency code such as USD or EUR. Correct it.")
         raise InvalidOrderError(field, format_lazy(message, code=value))
-    return value or None
+    return value
 
 
-def _amount(context: Context, field: str, value: Decimal | float | str | None) -> Decimal | None:
-    if value is None:
-        return None
+def _amount(context: Context, field: str, value: Decimal | float | str) -> Decimal:
     return quantize(_decimal(field, value), context.exponent)
 
 
-def _quantity(context: Context, field: str, value: Decimal | float | str | None) -> Decimal | None:
-    return None if value is None else _decimal(field, value)
+def _quantity(context: Context, field: str, value: Decimal | float | str) -> Decimal:
+    return _decimal(field, value)
 
 
 def _decimal(field: str, value: object) -> Decimal:
     try:
-        number = Decimal(str(value))
+        number = value if isinstance(value, Decimal) else Decimal(str(value))
     except ArithmeticError:
         number = Decimal("NaN")
     if not number.is_finite():
@@ -142,12 +142,10 @@ def _decimal(field: str, value: object) -> Decimal:
 
 def quantize(amount: Decimal, exponent: int) -> Decimal:
     """Round to ``exponent`` decimals, half away from zero as price tags do."""
-    return amount.quantize(Decimal(1).scaleb(-exponent), rounding=ROUND_HALF_UP)
+    return amount.quantize(_QUANTA.get(exponent) or Decimal(1).scaleb(-exponent), rounding=ROUND_HALF_UP)
 
 
-def _moment(context: Context, field: str, value: datetime | None) -> str | None:
-    if value is None:
-        return None
+def _moment(context: Context, field: str, value: datetime) -> str:
     return _aware(value).isoformat(timespec="milliseconds")
 
 
@@ -155,9 +153,7 @@ def _aware(value: datetime) -> datetime:
     return value if timezone.is_aware(value) else timezone.make_aware(value)
 
 
-def _order_date(context: Context, field: str, value: datetime | None) -> str | None:
-    if value is None:
-        return None
+def _order_date(context: Context, field: str, value: datetime) -> str:
     moment = _aware(value)
     if moment < EARLIEST_ORDER_DATE:
         raise InvalidOrderError(field, _("Bronto takes no orders from before 1 January 2000. Correct the date."))
@@ -174,18 +170,14 @@ def _years_later(moment: datetime, years: int) -> datetime:
         return moment.replace(year=moment.year + years, day=28)
 
 
-def _uuid(context: Context, field: str, value: UUID | str | None) -> str | None:
-    if not value:
-        return None
+def _uuid(context: Context, field: str, value: UUID | str) -> str:
     try:
         return str(value if isinstance(value, UUID) else UUID(str(value)))
     except ValueError:
         raise InvalidOrderError(field, _("This is not a UUID. Correct it.")) from None
 
 
-def _address(context: Context, field: str, value: str | None) -> str | None:
-    if not value:
-        return None
+def _address(context: Context, field: str, value: str) -> str:
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
@@ -259,9 +251,9 @@ def build_document(order: Order, items: Iterable[LineItem], *, now: datetime) ->
 def _convert(table: Iterable[WireField], source: object, context: Context) -> Document:
     document = {}
     for field in table:
-        value = field.convert(context, field.attribute, getattr(source, field.attribute))
-        if value is not None:
-            document[field.name] = value
+        value = getattr(source, field.attribute)
+        if value is not None and value != "":
+            document[field.name] = field.convert(context, field.attribute, value)
     return document
 
 

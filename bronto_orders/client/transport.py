@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -129,9 +130,16 @@ class Transport:
             session.close()
 
     def _exchange(self, request: requests.PreparedRequest, call: Call) -> Answer:
-        response = self._sessions.get().send(
-            request, stream=True, timeout=self._timeouts, verify=self._verify, cert=None, proxies=self._proxies
-        )
+        options: dict[str, Any] = {
+            "stream": True,
+            "timeout": self._timeouts,
+            "verify": self._verify,
+            "cert": None,
+            "proxies": self._proxies,
+        }
+        # As Session.send does it, without redirects, which are never followed, and cookies, which are never sent.
+        response: requests.Response = self._sessions.get().get_adapter(str(request.url)).send(request, **options)
+        response = dispatch_hook("response", request.hooks, response, **options)
         try:
             call.status = response.status_code
             body = self._read(response, call)
@@ -153,7 +161,7 @@ class Transport:
         return body
 
     def _make_session(self) -> requests.Session:
-        session = _Session()
+        session = requests.Session()
         session.trust_env = False
         adapter = _Adapter(max_retries=0, pool_maxsize=self._pool_size, pool_block=True)
         for scheme in ("http://", "https://"):
@@ -168,11 +176,6 @@ def read_refusal(response: requests.Response) -> bytes:
     except LOWER_ERRORS:
         return b""
     return body
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Never follow a redirect, nor look where it leads."""
 
 
 def _current_call() -> Call:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -248,13 +248,16 @@ def build_document(order: Order, items: Iterable[LineItem], *, now: datetime) ->
     return document
 
 
-def _convert(table: Iterable[WireField], source: object, context: Context) -> Document:
-    document = {}
+def stated(table: Iterable[WireField], source: object) -> Iterator[tuple[WireField, Any]]:
+    """Yield the fields of which the shop says something, each with its value."""
     for field in table:
         value = getattr(source, field.attribute)
         if value is not None and value != "":
-            document[field.name] = field.convert(context, field.attribute, value)
-    return document
+            yield field, value
+
+
+def _convert(table: Iterable[WireField], source: object, context: Context) -> Document:
+    return {field.name: field.convert(context, field.attribute, value) for field, value in stated(table, source)}
 
 
 def _item(item: LineItem, context: Context) -> Document:

@@ -243,25 +243,25 @@ class TestSQLite:
     @pytest.mark.parametrize(
         ("options", "lacking"),
         [
-            ({}, {"transaction_mode", "timeout", "init_command"}),
-            ({"timeout": 60}, {"transaction_mode", "init_command"}),
+            ({}, ["init_command", "timeout", "transaction_mode"]),
+            ({"timeout": 60}, ["init_command", "transaction_mode"]),
             (
                 {"transaction_mode": "deferred", "init_command": "PRAGMA journal_mode=WAL;"},
-                {"transaction_mode", "timeout"},
+                ["timeout", "transaction_mode"],
             ),
-            ({"transaction_mode": None, "timeout": 5}, {"transaction_mode", "init_command"}),
+            ({"transaction_mode": None, "timeout": 5}, ["init_command", "transaction_mode"]),
         ],
         ids=str,
     )
     def test_what_a_file_lacks_can_be_pasted(
-        self, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], lacking: set[str]
+        self, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], lacking: list[str]
     ) -> None:
         (message,) = self.check(monkeypatch, OPTIONS=options)
         assert message.id == "bronto_orders.W070"
         assert "shop" in message.msg
         pasted: dict[str, Any] = {"shop": {}}
         exec(str(message.hint).splitlines()[1], {"DATABASES": pasted})
-        assert set(pasted["shop"]["OPTIONS"]) == lacking
+        assert sorted(pasted["shop"]["OPTIONS"]) == lacking
         assert self.check(monkeypatch, OPTIONS={**options, **pasted["shop"]["OPTIONS"]}) == []
 
     @pytest.mark.parametrize(

@@ -135,8 +135,7 @@ def as_typed(order: Order, items: Iterable[LineItem]) -> payloads.Document:
 
 def _as_typed(table: Iterable[payloads.WireField], source: object, context: payloads.Context) -> payloads.Document:
     document = {}
-    for field in table:
-        value = getattr(source, field.attribute)
+    for field, value in payloads.stated(table, source):
         try:
             document[field.name] = field.convert(context, field.attribute, value)
         except payloads.InvalidOrderError:

@@ -18,7 +18,7 @@ screenshots: .venv/.demo .venv/.browser ## Take the pictures of the documentatio
 	@$(VENV_PYTHON) manage.py screenshots
 
 test: .venv/.test ## Run every test that needs no server
-	@$(VENV_PYTHON) -m pytest -m "not services and not browser and not fuzz and not chaos"
+	@$(VENV_PYTHON) -m pytest -n logical --dist worksteal -m "not services and not browser and not fuzz and not chaos"
 
 bench: .venv/.test .venv/.services ## Measure delivery and print each figure beside its target; the sandbox after it
 	@$(VENV_PYTHON) -m benchmarks

@@ -27,7 +27,7 @@ class Effort:
     @property
     def margin(self) -> float:
         """The factor by which a figure may miss its target before ``--check`` fails."""
-        return 1.6 if self.short else 1.25
+        return 2.0 if self.short else 1.25
 
 
 @dataclass(frozen=True, kw_only=True)

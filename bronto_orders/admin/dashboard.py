@@ -182,7 +182,10 @@ class DashboardAdmin(OrderPages):
         return {
             **context,
             "cards": [self.card(request, one, hours, enabled=enabled) for one in overviews],
-            "resyncs": [(run, done, trigger_words(run.trigger, names), self._run_url(run)) for run, done in resyncs],
+            "resyncs": [
+                (run, done, past(run.created_at), trigger_words(run.trigger, names), self._run_url(run))
+                for run, done in resyncs
+            ],
         }
 
     def card(self, request: HttpRequest, account: Overview, hours: Sequence[figures.Hour], *, enabled: bool) -> Card:

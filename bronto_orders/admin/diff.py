@@ -161,8 +161,6 @@ class DiffAdmin(ResyncAdmin):
             page=page,
             pages=page.paginator.get_elided_page_range(page.number) if page.has_other_pages() else (),
             verdicts=[(one, SYMBOLS[one]) for one in Verdict if any(change.verdict is one for change in shown)],
-            change_url=self.order_url("change", order),
-            list_url=self.list_url(),
         )
         if comparison.push:
             context |= self._body_context(comparison, masked=masked)

@@ -28,6 +28,7 @@ from bronto_orders.admin.filters import (
 )
 from bronto_orders.admin.pagination import BoundedPaginator
 from bronto_orders.admin.resync import ResyncAdmin
+from bronto_orders.admin.stale import REVISION, LineItemFormSet, OrderForm
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import explain, personal
 from bronto_orders.exceptions import BrontoConfigurationError
@@ -62,6 +63,9 @@ def form_options(db_field: Any) -> dict[str, Any]:
     """Return how a column is edited, where that is not the admin's way."""
     if isinstance(db_field, models.DecimalField):
         return {"form_class": NumberField}
+    if isinstance(db_field, models.DateTimeField):
+        # Else it counts as changed by what the page showed, and not by what the order has.
+        return {"show_hidden_initial": False}
     if isinstance(db_field, models.URLField):
         return {"assume_scheme": "https"}
     if isinstance(db_field, models.TextField):
@@ -73,6 +77,7 @@ class LineItemInline(LineItemStack):
     """The lines of an order, in its form."""
 
     model = LineItem
+    formset = LineItemFormSet
     extra = 0
     classes = ["bronto-compact"]
     fieldsets = [
@@ -101,6 +106,7 @@ class OrderList(ChangeList):
 class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
     """The shop's orders and how they stand with Bronto."""
 
+    form = OrderForm
     list_display = [
         "customer_order_id", "state", "reason", "total", "last_sent_ago", "diff", "next_try", "attempts", "tracking",
         "ordered", "account",
@@ -221,6 +227,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
         if order is not None:
             context["attempts"] = self.get_attempts(request, order)
             context["explanation"] = explain.describe(order)
+            context["revision"] = request.POST.get(REVISION, str(order.revision))
             if self.has_view_diff_permission(request, order):
                 context["diff_url"] = self.order_url("diff", order)
             if self.has_resync_permission(request, order):

@@ -26,7 +26,7 @@ from bronto_orders.admin.filters import (
     ReasonFilter,
     TrackingFilter,
 )
-from bronto_orders.admin.pagination import BoundedPaginator
+from bronto_orders.admin.pagination import BoundedPaginator, SoundList
 from bronto_orders.admin.resync import ResyncAdmin
 from bronto_orders.admin.stale import REVISION, LineItemFormSet, OrderForm
 from bronto_orders.conf import bronto_settings
@@ -94,7 +94,7 @@ class LineItemInline(LineItemStack):
         return super().formfield_for_dbfield(db_field, request, **form_options(db_field), **kwargs)
 
 
-class OrderList(ChangeList):
+class OrderList(SoundList):
     """The change list, reading no more than it shows."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:

@@ -227,6 +227,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
         if order is not None:
             context["attempts"] = self.get_attempts(request, order)
             context["explanation"] = explain.describe(order)
+            context["dashboard_url"] = self.dashboard_url()
             context["revision"] = request.POST.get(REVISION, str(order.revision))
             if self.has_view_diff_permission(request, order):
                 context["diff_url"] = self.order_url("diff", order)

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -26,19 +25,14 @@ from bronto_orders.admin.filters import (
     ReasonFilter,
     TrackingFilter,
 )
+from bronto_orders.admin.items import EDITABLE, LineItemInline, form_options, has_many_items
 from bronto_orders.admin.pagination import BoundedPaginator, SoundList
 from bronto_orders.admin.resync import ResyncAdmin
-from bronto_orders.admin.stale import REVISION, LineItemFormSet, OrderForm
+from bronto_orders.admin.stale import REVISION, OrderForm
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import explain, personal
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
-from bronto_orders.models.order import AMOUNT
-
-if TYPE_CHECKING:
-    LineItemStack = admin.StackedInline[LineItem, Order]
-else:
-    LineItemStack = admin.StackedInline
+from bronto_orders.models import Order, SyncAttempt, SyncState
 
 #: Columns that can be long; a list reads those that it shows.
 LONG_COLUMNS = ["last_sent", "origin_user_agent", "resync_options", "shipping_details", "sync_message"]
@@ -46,52 +40,6 @@ LONG_COLUMNS = ["last_sent", "origin_user_agent", "resync_options", "shipping_de
 HIDDEN_COLUMNS = frozenset({*personal.COLUMNS, "last_sent", "last_sent_hash"})
 #: In a form's address: the attempt before which those shown were made.
 ATTEMPTS_BEFORE = "attempts_before"
-
-
-class NumberField(forms.DecimalField):
-    """A number without the zeros that fill up its column."""
-
-    def prepare_value(self, value: Any) -> Any:
-        if not isinstance(value, Decimal) or not value.is_finite():
-            return value
-        shown = 2 if self.decimal_places == AMOUNT["decimal_places"] else 0
-        whole, _point, decimals = format(value, "f").partition(".")
-        return f"{whole}.{decimals.rstrip('0').ljust(shown, '0')}".rstrip(".")
-
-
-def form_options(db_field: Any) -> dict[str, Any]:
-    """Return how a column is edited, where that is not the admin's way."""
-    if isinstance(db_field, models.DecimalField):
-        return {"form_class": NumberField}
-    if isinstance(db_field, models.DateTimeField):
-        # Else it counts as changed by what the page showed, and not by what the order has.
-        return {"show_hidden_initial": False}
-    if isinstance(db_field, models.URLField):
-        return {"assume_scheme": "https"}
-    if isinstance(db_field, models.TextField):
-        return {"widget": forms.Textarea({"rows": 2, "class": "vLargeTextField"})}
-    return {}
-
-
-class LineItemInline(LineItemStack):
-    """The lines of an order, in its form."""
-
-    model = LineItem
-    formset = LineItemFormSet
-    extra = 0
-    classes = ["bronto-compact"]
-    fieldsets = [
-        (None, {"fields": [
-            ("position", "sku", "name"),
-            ("quantity", "unit_price", "sale_price", "total_price"),
-        ]}),
-        (_("Details"), {"classes": ["collapse"], "fields": [
-            "category", "description", "other", "image_url", "product_url",
-        ]}),
-    ]  # fmt: skip
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return super().formfield_for_dbfield(db_field, request, **form_options(db_field), **kwargs)
 
 
 class OrderList(SoundList):
@@ -228,6 +176,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
             context["attempts"] = self.get_attempts(request, order)
             context["explanation"] = explain.describe(order)
             context["dashboard_url"] = self.dashboard_url()
+            context["unlisted_items"] = EDITABLE if has_many_items(order) else 0
             context["revision"] = request.POST.get(REVISION, str(order.revision))
             if self.has_view_diff_permission(request, order):
                 context["diff_url"] = self.order_url("diff", order)

@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.utils import timezone
 
-from bronto_orders.admin.orders import NumberField
+from bronto_orders.admin.items import EDITABLE, NumberField
 from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
 from tests.admin.conftest import LIST, fields_of, staff, url
 from tests.factories import LineItemFactory, OrderFactory
@@ -100,6 +100,24 @@ def test_saving_twice_is_harmless(admin_client):
     assert order.line_items.count() == 2
 
 
+@pytest.mark.parametrize("count", [EDITABLE, EDITABLE + 1, 1000])
+def test_orders_with_many_items_can_be_saved(admin_client, count, django_assert_max_num_queries):
+    order = OrderFactory(items=count)
+    with django_assert_max_num_queries(9):
+        page = admin_client.get(url("change", order))
+    assert len(page.context["inline_admin_formsets"][0].formset.forms) == EDITABLE
+    is_long = count > EDITABLE
+    assert ("none can be changed here" in page.content.decode()) is is_long
+    assert ("line_items-0-sku" in page.content.decode()) is not is_long
+    data = {**fields_of(page), "email_address": "new@example.com", "line_items-0-quantity": "7"}
+    if is_long:
+        data |= {"line_items-0-DELETE": "on"}
+    assert admin_client.post(url("change", order), data).status_code == 302
+    order.refresh_from_db()
+    assert (order.email_address, order.line_items.count()) == ("new@example.com", count)
+    assert order.line_items.filter(quantity=7).exists() is not is_long
+
+
 def test_items_are_edited_with_the_order(admin_client):
     order = OrderFactory(items=1)
     data = fields_of(admin_client.get(url("change", order)))
@@ -160,7 +178,8 @@ def test_attempts_are_shown_newest_first_twenty_at_a_time(admin_client, django_a
         attempt(order, revision=number + 1, trigger=f"admin:{jane.pk}", decision=f"Decision {number}.", http_status=200)
     attempt(OrderFactory(), decision="Of another order.")
     ContentType.objects.get_for_model(Order)  # cached from then on
-    with django_assert_num_queries(8):  # session, user, order, items, attempts, people, gate, newest attempt
+    # Session, user, order, how many items, items, attempts, people, gate, newest attempt.
+    with django_assert_num_queries(9):
         response = admin_client.get(url("change", order))
     page = response.content.decode()
     shown = response.context["attempts"]

@@ -20,7 +20,7 @@ from bronto_orders.admin import columns
 from bronto_orders.admin.base import ReadOnlyAdmin
 from bronto_orders.admin.columns import EMPTY, badge
 from bronto_orders.admin.filters import AccountFilter
-from bronto_orders.admin.pagination import BoundedPaginator
+from bronto_orders.admin.pagination import BoundedPaginator, SoundList
 from bronto_orders.models import Order, ResyncRun, SyncAttempt
 
 #: What a push by a person begins with; the person's primary key follows, never a name: it may be an e-mail address.
@@ -113,7 +113,7 @@ def people(triggers: Iterable[str]) -> dict[str, str]:
     return {trigger: names[key] for trigger, key in keys.items() if key in names}
 
 
-class CausedList(ChangeList):
+class CausedList(SoundList):
     """A list of what has been caused, with the names of people."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -47,7 +47,10 @@ class OrderPages(OrderModelAdmin):
     def page_context(self, request: HttpRequest, **context: Any) -> dict[str, Any]:
         """Return what each page's template needs, and ``context``."""
         request.current_app = self.admin_site.name
-        return {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
+        shared = {"opts": self.opts, "media": self.media, "list_url": self.list_url()}
+        if order := context.get("order"):
+            shared |= {"subtitle": str(order), "change_url": self.order_url("change", order)}
+        return {**self.admin_site.each_context(request), **shared, **context}
 
 
 class ReadOnlyAdmin(ReadOnlyModelAdmin):

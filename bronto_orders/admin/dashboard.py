@@ -156,7 +156,7 @@ class DashboardAdmin(OrderPages):
         command, account = COMMANDS.get(request.POST.get("command", "")), request.POST.get("account", "")
         using = router.db_for_write(self.model)
         rows = AccountStatus.objects.using(using).filter(pk=account)
-        if command is None or not (account in _configured() or rows.exists()):
+        if command is None or "\x00" in account or not (account in _configured() or rows.exists()):
             raise Http404
         with transaction.atomic(using=using):
             done = command.run(account, using=using)
@@ -182,7 +182,10 @@ class DashboardAdmin(OrderPages):
         return {
             **context,
             "cards": [self.card(request, one, hours, enabled=enabled) for one in overviews],
-            "resyncs": [(run, done, trigger_words(run.trigger, names), self._run_url(run)) for run, done in resyncs],
+            "resyncs": [
+                (run, done, past(run.created_at), trigger_words(run.trigger, names), self._run_url(run))
+                for run, done in resyncs
+            ],
         }
 
     def card(self, request: HttpRequest, account: Overview, hours: Sequence[figures.Hour], *, enabled: bool) -> Card:

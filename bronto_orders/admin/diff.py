@@ -11,7 +11,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import router, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
@@ -133,7 +133,10 @@ class DiffAdmin(ResyncAdmin):
         if not self.has_settle_permission(request, order):
             raise PermissionDenied
         # What is decided about is what the database that is written to has, not what a replica of it has.
-        order.refresh_from_db(using=router.db_for_write(self.model))
+        try:
+            order.refresh_from_db(using=router.db_for_write(self.model))
+        except self.model.DoesNotExist:
+            raise Http404 from None
         return order
 
     def get_comparison(self, order: Order) -> Comparison:
@@ -161,8 +164,6 @@ class DiffAdmin(ResyncAdmin):
             page=page,
             pages=page.paginator.get_elided_page_range(page.number) if page.has_other_pages() else (),
             verdicts=[(one, SYMBOLS[one]) for one in Verdict if any(change.verdict is one for change in shown)],
-            change_url=self.order_url("change", order),
-            list_url=self.list_url(),
         )
         if comparison.push:
             context |= self._body_context(comparison, masked=masked)

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -26,18 +25,14 @@ from bronto_orders.admin.filters import (
     ReasonFilter,
     TrackingFilter,
 )
-from bronto_orders.admin.pagination import BoundedPaginator
+from bronto_orders.admin.items import EDITABLE, LineItemInline, form_options, has_many_items
+from bronto_orders.admin.pagination import BoundedPaginator, SoundList
 from bronto_orders.admin.resync import ResyncAdmin
+from bronto_orders.admin.stale import REVISION, OrderForm
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import explain, personal
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
-from bronto_orders.models.order import AMOUNT
-
-if TYPE_CHECKING:
-    LineItemStack = admin.StackedInline[LineItem, Order]
-else:
-    LineItemStack = admin.StackedInline
+from bronto_orders.models import Order, SyncAttempt, SyncState
 
 #: Columns that can be long; a list reads those that it shows.
 LONG_COLUMNS = ["last_sent", "origin_user_agent", "resync_options", "shipping_details", "sync_message"]
@@ -47,49 +42,7 @@ HIDDEN_COLUMNS = frozenset({*personal.COLUMNS, "last_sent", "last_sent_hash"})
 ATTEMPTS_BEFORE = "attempts_before"
 
 
-class NumberField(forms.DecimalField):
-    """A number without the zeros that fill up its column."""
-
-    def prepare_value(self, value: Any) -> Any:
-        if not isinstance(value, Decimal) or not value.is_finite():
-            return value
-        shown = 2 if self.decimal_places == AMOUNT["decimal_places"] else 0
-        whole, _point, decimals = format(value, "f").partition(".")
-        return f"{whole}.{decimals.rstrip('0').ljust(shown, '0')}".rstrip(".")
-
-
-def form_options(db_field: Any) -> dict[str, Any]:
-    """Return how a column is edited, where that is not the admin's way."""
-    if isinstance(db_field, models.DecimalField):
-        return {"form_class": NumberField}
-    if isinstance(db_field, models.URLField):
-        return {"assume_scheme": "https"}
-    if isinstance(db_field, models.TextField):
-        return {"widget": forms.Textarea({"rows": 2, "class": "vLargeTextField"})}
-    return {}
-
-
-class LineItemInline(LineItemStack):
-    """The lines of an order, in its form."""
-
-    model = LineItem
-    extra = 0
-    classes = ["bronto-compact"]
-    fieldsets = [
-        (None, {"fields": [
-            ("position", "sku", "name"),
-            ("quantity", "unit_price", "sale_price", "total_price"),
-        ]}),
-        (_("Details"), {"classes": ["collapse"], "fields": [
-            "category", "description", "other", "image_url", "product_url",
-        ]}),
-    ]  # fmt: skip
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return super().formfield_for_dbfield(db_field, request, **form_options(db_field), **kwargs)
-
-
-class OrderList(ChangeList):
+class OrderList(SoundList):
     """The change list, reading no more than it shows."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> models.QuerySet[Any]:
@@ -101,6 +54,7 @@ class OrderList(ChangeList):
 class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
     """The shop's orders and how they stand with Bronto."""
 
+    form = OrderForm
     list_display = [
         "customer_order_id", "state", "reason", "total", "last_sent_ago", "diff", "next_try", "attempts", "tracking",
         "ordered", "account",
@@ -221,6 +175,9 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
         if order is not None:
             context["attempts"] = self.get_attempts(request, order)
             context["explanation"] = explain.describe(order)
+            context["dashboard_url"] = self.dashboard_url()
+            context["unlisted_items"] = EDITABLE if has_many_items(order) else 0
+            context["revision"] = request.POST.get(REVISION, str(order.revision))
             if self.has_view_diff_permission(request, order):
                 context["diff_url"] = self.order_url("diff", order)
             if self.has_resync_permission(request, order):

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 if TYPE_CHECKING:
@@ -36,3 +39,19 @@ class BoundedPaginator(AnyPaginator):
     def count(self) -> int:
         found = self.object_list.order_by()[: LIMIT + 1].count()
         return AtLeast(LIMIT) if found > LIMIT else found
+
+
+class SoundList(ChangeList):
+    """A list that takes an address which a database cannot look up for one that filters by nonsense, and says so."""
+
+    def get_filters_params(self, params: Any = None) -> Any:
+        chosen = super().get_filters_params(params)
+        if any("\x00" in part for values in chosen.values() for part in values):
+            raise IncorrectLookupParameters
+        return chosen
+
+    def get_results(self, request: HttpRequest) -> None:
+        try:
+            super().get_results(request)
+        except OverflowError as error:  # a number beyond those of SQLite
+            raise IncorrectLookupParameters from error

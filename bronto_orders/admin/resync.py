@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods
 
 from bronto_orders.admin.attempts import BY_PERSON
 from bronto_orders.admin.base import OrderPages
-from bronto_orders.admin.columns import reason, span, state_badge
+from bronto_orders.admin.columns import EMPTY, reason, span, state_badge
 from bronto_orders.delivery import claims
 from bronto_orders.delivery.resync import Options, Plan, plan, start_run
 from bronto_orders.models import AccountStatus, Order, ResyncRun, SyncState
@@ -138,18 +138,24 @@ class ResyncAdmin(OrderPages):
         return self.render_resync(request, orders, form, one_by_one=True, back=back, order=order)
 
     @admin.action(permissions=["resync"], description=gettext_lazy("Send selected orders to Bronto again"))
-    def resync_selected(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse:
+    def resync_selected(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse | None:
         """Ask about the selected orders; when that is answered, send them again."""
-        return self._resync_action(request, queryset, "resync_selected")
+        return self._resync_action(request, queryset, "resync_selected", _gone())
 
     @admin.action(permissions=["resync"], description=gettext_lazy("Retry selected orders that were rejected"))
-    def retry_rejected(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse:
+    def retry_rejected(self, request: HttpRequest, queryset: OrderQuerySet) -> HttpResponse | None:
         """Do the same with those of the selected orders that were rejected."""
-        return self._resync_action(request, queryset.filter(sync_state=SyncState.REJECTED), "retry_rejected")
+        rejected = queryset.filter(sync_state=SyncState.REJECTED)
+        return self._resync_action(request, rejected, "retry_rejected", _("None of these orders is rejected."))
 
-    def _resync_action(self, request: HttpRequest, orders: OrderQuerySet, action: str) -> HttpResponse:
+    def _resync_action(
+        self, request: HttpRequest, orders: OrderQuerySet, action: str, nothing: str
+    ) -> HttpResponse | None:
         if not self.has_resync_permission(request):
             raise PermissionDenied
+        if "confirmed" not in request.POST and not orders.exists():
+            self.message_user(request, nothing, messages.WARNING)
+            return None
         one_by_one = request.POST.get("select_across") != "1"
         if one_by_one:
             self._check_each(request, orders)
@@ -221,7 +227,6 @@ class ResyncAdmin(OrderPages):
         """Return the page that asks."""
         planned = plan(orders, Options(include_ignored=one_by_one))
         named = list(orders.order_by("-pk")[:NAMED])
-        states = planned.states
         context = self.page_context(
             request,
             title=_("Send to Bronto again"),
@@ -229,11 +234,7 @@ class ResyncAdmin(OrderPages):
             ask_twice=bool(form.is_bound and form.cleaned_data.get("force_events")),
             total=planned.total,
             forecast=list(forecast(planned)),
-            states=[(state_badge(state), states[state], FATES[state]) for state in SyncState if states[state]],
-            reasons=[
-                (state_badge(state), reason(code) or _("no reason"), count)
-                for (state, code), count in planned.reasons.most_common(NAMED)
-            ],
+            standing=list(standing(planned)),
             orders=[(one, self.order_url("change", one)) for one in named],
             unnamed=planned.total - len(named),
             held=self.held_accounts(planned),
@@ -257,6 +258,9 @@ class ResyncAdmin(OrderPages):
         if len(pks) > IGNORED_AT_ONCE:
             text = _("Mark at most %(count)d orders as ignored at once.") % {"count": IGNORED_AT_ONCE}
             self.message_user(request, text, messages.ERROR)
+            return None
+        if not pks:
+            self.message_user(request, _gone(), messages.WARNING)
             return None
         self._check_each(request, queryset)
         if "confirmed" in request.POST:
@@ -298,6 +302,10 @@ class ResyncAdmin(OrderPages):
             self.message_user(request, text % {"count": left}, messages.WARNING)
 
 
+def _gone() -> str:
+    return _("None of these orders is there any more.")
+
+
 def described(options: Options) -> list[str]:
     """Say how orders are sent again, where that is not the usual way."""
     texts = {
@@ -323,6 +331,18 @@ def forecast(planned: Plan) -> Iterator[tuple[str, int, Any]]:
         yield _("Queued already"), planned.already_queued, _("They keep what they are queued for.")
     if planned.left_out:
         yield _("Ignored by staff"), planned.left_out, _("Left out. Choose them one by one to send them.")
+
+
+def standing(planned: Plan) -> Iterator[tuple[str, str, int, Any]]:
+    """Say how the orders stand now: their state, why, how many, and what becomes of them."""
+    for state in SyncState:
+        reasons = [(reason(why), count) for (one, why), count in planned.reasons.most_common() if one == state]
+        known = reasons[:NAMED] or [("", planned.states[state])]
+        if others := sum(count for _why, count in reasons[NAMED:]):
+            known.append((_("other reasons"), others))
+        for why, count in known:
+            if count:
+                yield state_badge(state), why or EMPTY, count, FATES[state]
 
 
 def _joined(*texts: str) -> str:

@@ -16,15 +16,16 @@ from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.http import require_POST, require_safe
 
 from bronto_orders.admin.attempts import CausedList, people, trigger_words
 from bronto_orders.admin.base import ReadOnlyAdmin
 from bronto_orders.admin.columns import badge, past, reason, span, state_badge
 from bronto_orders.admin.resync import described
-from bronto_orders.delivery.resync import Options, Progress, cancel, progress
-from bronto_orders.models import Order, ResyncRun, SyncState
+from bronto_orders.delivery import claims
+from bronto_orders.delivery.resync import Options, Progress, cancel, progress, waiting
+from bronto_orders.models import AccountStatus, Order, ResyncRun, SyncState
 
 #: How many failed orders a page shows.
 SAMPLED = 10
@@ -32,13 +33,25 @@ SAMPLED = 10
 QUIET_SECONDS = 60
 
 
-def standing(run: ResyncRun) -> tuple[str, str]:
-    """Return how a run stands, in a word, and the kind of its label."""
+def standing(run: ResyncRun, waiting: int) -> tuple[str, str]:
+    """Return how a run of which so many orders wait stands, in a word, and the kind of its label."""
     if run.error:
         return _("failed"), "rejected"
     if run.cancelled_at:
         return (_("cancelled"), "skipped") if run.finished_at else (_("cancelling"), "sending")
-    return (_("queued"), "synced") if run.finished_at else (_("queueing"), "sending")
+    if run.finished_at is None:
+        return _("queueing"), "sending"
+    return (pgettext("the resync", "sending"), "sending") if waiting else (_("done"), "synced")
+
+
+class RunList(CausedList):
+    """The list of resyncs, each with how many of its orders wait."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        left = waiting(self.result_list, using=self.queryset.db)
+        for run in self.result_list:
+            run.waiting = left.get(run.pk, 0)
 
 
 @admin.register(ResyncRun)
@@ -71,7 +84,7 @@ class ResyncRunAdmin(ReadOnlyAdmin):
         return str(run)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CausedList]:
-        return CausedList
+        return RunList
 
     @admin.display(description=gettext_lazy("started by"))
     def caused_by(self, run: ResyncRun) -> str:
@@ -83,7 +96,7 @@ class ResyncRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, run: ResyncRun) -> str:
-        return badge(*standing(run))
+        return badge(*standing(run, run.waiting))  # type: ignore[attr-defined]
 
     @method_decorator(require_safe)
     def change_view(
@@ -98,6 +111,7 @@ class ResyncRunAdmin(ReadOnlyAdmin):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "media": self.media,
+            "list_url": self._url("bronto_orders_resyncrun_changelist"),
             **self.get_run_context(request, run),
             **(extra_context or {}),
         }
@@ -119,22 +133,33 @@ class ResyncRunAdmin(ReadOnlyAdmin):
     def get_run_context(self, request: HttpRequest, run: ResyncRun) -> dict[str, Any]:
         """Return what the page shows."""
         known = progress(run)
+        held = self._held(known)
         may_cancel = self.has_resync_permission(request) and not run.cancelled_at and not known.is_over
         return {
             "title": str(run).capitalize(),
             "run": run,
             "progress": known,
-            "badge": badge(*standing(run)),
-            "sentence": sentence(known),
+            "badge": badge(*standing(run, known.waiting)),
+            "sentence": sentence(known, may_last=bool(held)),
+            "held": held,
             "started_by": trigger_words(run.trigger, people([run.trigger])),
             "created": past(run.created_at),
             "orders": self._chosen(run),
             "how": described(Options(**run.options)),
             "quiet": is_quiet(run),
+            "untried": not held and is_untried(known),
             "counts": list(self._counts(known)),
             "failures": self._failures(run),
             "cancel_url": self._url("bronto_orders_resyncrun_cancel", quote(run.pk)) if may_cancel else "",
         }
+
+    def _held(self, known: Progress) -> list[AccountStatus]:
+        """Return the gates of those accounts whose orders wait in any case."""
+        if not known.waiting:
+            return []
+        using = known.run._state.db
+        accounts = Order.objects.using(using).owed().filter(resync_run=known.run.pk).order_by().values("account")
+        return list(AccountStatus.objects.using(using).filter(claims.shut(), account__in=accounts).order_by("account"))
 
     def _counts(self, known: Progress) -> Any:
         """Yield for each outcome its label, why, how many, and the list of these orders."""
@@ -187,20 +212,34 @@ def is_quiet(run: ResyncRun) -> bool:
     return run.finished_at is None and timezone.now() - moved > timedelta(seconds=QUIET_SECONDS)
 
 
-def sentence(known: Progress) -> str:
-    """Say in one sentence how far the run is."""
+def is_untried(known: Progress) -> bool:
+    """Tell whether all of the run's orders have been waiting for so long that no worker seems to run."""
+    moved = known.run.finished_at
+    is_late = moved is not None and timezone.now() - moved > timedelta(seconds=QUIET_SECONDS)
+    return is_late and 0 < known.waiting == sum(known.states.values())
+
+
+def sentence(known: Progress, *, may_last: bool = False) -> str:
+    """Say in one sentence how far the run is, and how long it takes unless that may be for ever."""
     run = known.run
     numbers = {"done": known.done, "total": known.total}
     if run.error:
         return run.error
+    if known.is_over and run.cancelled_at:
+        text = ngettext(
+            "Cancelled. %(count)d order was taken back, and nothing more is sent.",
+            "Cancelled. %(count)d orders were taken back, and nothing more is sent.",
+            run.taken_back,
+        )
+        return text % {"count": run.taken_back}
     if known.is_over:
-        if known.failed:
+        if known.unsent:
             text = ngettext(
-                "Done. %(failed)d of %(total)d orders was rejected.",
-                "Done. %(failed)d of %(total)d orders were rejected.",
-                known.failed,
+                "Done, but %(unsent)d of %(total)d orders was not sent.",
+                "Done, but %(unsent)d of %(total)d orders were not sent.",
+                known.unsent,
             )
-            return text % {**numbers, "failed": known.failed}
+            return text % {**numbers, "unsent": known.unsent}
         return ngettext("Done: %(total)d order.", "Done: %(total)d orders.", known.total) % numbers
     if run.cancelled_at:
         text = ngettext(
@@ -212,7 +251,7 @@ def sentence(known: Progress) -> str:
     text = ngettext("%(done)d of %(total)d order is done.", "%(done)d of %(total)d orders are done.", known.total)
     text %= numbers
     tried = sum(known.states.values()) - known.waiting
-    if run.finished_at is None or not tried or run.started_at is None:
+    if may_last or run.finished_at is None or not tried or run.started_at is None:
         return text
     elapsed = (timezone.now() - run.started_at).total_seconds()
     left = _("About %(time)s left.") % {"time": span(round(elapsed * known.waiting / tried))}

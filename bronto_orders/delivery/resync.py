@@ -477,6 +477,11 @@ class Progress:
         return self.states[SyncState.REJECTED]
 
     @property
+    def unsent(self) -> int:
+        """Orders that were rejected or skipped."""
+        return sum(self.states[state] for state in SyncState.parked())
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more will happen."""
         return self.run.finished_at is not None and not self.waiting
@@ -497,11 +502,14 @@ def progress(run: ResyncRun) -> Progress:
 def running(*, using: str = DEFAULT_DB_ALIAS) -> list[tuple[ResyncRun, int]]:
     """Return those of the latest runs that are not over, the oldest first, each with how many orders are done."""
     latest = list(ResyncRun.objects.using(using).order_by("-pk")[:LATEST])
-    owed = Order.objects.using(using).owed().filter(acked_revision__lt=F("resync_revision"))
-    counted = owed.filter(resync_run__in=latest).order_by().values_list("resync_run").annotate(count=Count("pk"))
-    waiting: dict[int | None, int] = dict(counted) if latest else {}
+    left = waiting(latest, using=using)
     return [
-        (run, run.seen - waiting.get(run.pk, 0))
-        for run in reversed(latest)
-        if run.finished_at is None or run.pk in waiting
+        (run, run.seen - left.get(run.pk, 0)) for run in reversed(latest) if run.finished_at is None or run.pk in left
     ]
+
+
+def waiting(runs: Collection[ResyncRun], *, using: str = DEFAULT_DB_ALIAS) -> dict[int | None, int]:
+    """Return for each of the runs with orders that are queued or being sent how many these are."""
+    owed = Order.objects.using(using).owed().filter(acked_revision__lt=F("resync_revision"))
+    counted = owed.filter(resync_run__in=runs).order_by().values_list("resync_run").annotate(count=Count("pk"))
+    return dict(counted) if runs else {}

@@ -240,7 +240,9 @@ class TestCommands:
         hold(**columns)
         assert re.findall(r'name="command" value="(\w+)"', page(admin_client)) == expected
 
-    @pytest.mark.parametrize("data", [("explode", "default"), ("", "default"), ("pause", "nobody"), ("pause", "")])
+    @pytest.mark.parametrize(
+        "data", [("explode", "default"), ("", "default"), ("pause", "nobody"), ("pause", ""), ("pause", "a\x00")]
+    )
     def test_nothing_else_can_be_done(self, admin_client, data):
         assert press(admin_client, *data).status_code == 404
         assert not AccountStatus.objects.exists()

@@ -508,6 +508,18 @@ class TestButtons:
         assert not LogEntry.objects.exists()
 
     @pytest.mark.parametrize("verb", ["diff_push", "diff_accept"])
+    def test_an_order_that_is_deleted_just_now_is_not_found(
+        self, admin_client, bronto, changed_there, verb, monkeypatch
+    ):
+        def found(model_admin: Any, request: Any, object_id: str) -> Order:
+            order = Order.objects.get(pk=object_id)
+            Order.objects.all().delete()
+            return order
+
+        monkeypatch.setattr("bronto_orders.admin.base.OrderPages.order_or_404", found)
+        assert admin_client.post(url(verb, changed_there), {"what": "all"}).status_code == 404
+
+    @pytest.mark.parametrize("verb", ["diff_push", "diff_accept"])
     def test_are_not_for_get_nor_for_everybody(self, bronto, changed_there, verb):
         before = list(Order.objects.values())
         people = [["view_order", "view_diff"], ["view_order", "resync_order"], ["view_diff", "resync_order"]]

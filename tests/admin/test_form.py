@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
+from django.test import Client
 from django.utils import timezone
 
-from bronto_orders.admin.orders import NumberField
+from bronto_orders.admin.items import EDITABLE, NumberField
 from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
 from tests.admin.conftest import LIST, fields_of, staff, url
 from tests.factories import LineItemFactory, OrderFactory
@@ -47,6 +50,72 @@ def test_a_change_marks_the_order_and_leaves_delivery_alone(admin_client):
     order.refresh_from_db()
     assert (order.email_address, order.sync_state, order.bronto_order_id) == ("new@example.com", "pending", "b")
     assert (order.account, order.due_at is None, order.last_sent) == ("default", False, {"a": 1})
+
+
+def opened(client: Client, order: Order) -> dict[str, Any]:
+    page = client.get(url("change", order))
+    (revision,) = re.findall(r'name="bronto_revision" value="(.*?)"', page.content.decode())
+    return {**fields_of(page), "bronto_revision": revision}
+
+
+@pytest.mark.parametrize("change", [{"shipped": True}, {"order_date": datetime(2026, 5, 6, tzinfo=UTC)}])
+def test_a_form_that_is_out_of_date_puts_nothing_back(admin_client, change):
+    order = OrderFactory(items=1)
+    data = opened(admin_client, order)
+    Order.objects.filter(pk=order.pk).update(**change)
+    for _ in range(2):
+        response = admin_client.post(url("change", order), data)
+        assert "Nothing was saved: the order has been changed" in response.content.decode()
+        assert f'name="bronto_revision" value="{data["bronto_revision"]}"' in response.content.decode()
+    order.refresh_from_db()
+    assert {name: getattr(order, name) for name in change} == change
+    again = {**opened(admin_client, order), "email_address": "new@example.com"}
+    assert admin_client.post(url("change", order), again).status_code == 302
+    order.refresh_from_db()
+    assert order.email_address == "new@example.com"
+    assert {name: getattr(order, name) for name in change} == change
+
+
+def test_items_of_a_form_that_is_out_of_date_put_nothing_back(admin_client):
+    order = OrderFactory(items=1)
+    data = opened(admin_client, order)
+    order.line_items.update(quantity=7)
+    Order.objects.mark_changed()  # by the item, were this a transaction of its own
+    response = admin_client.post(url("change", order), data)
+    assert "Nothing was saved: the order has been changed" in response.content.decode()
+    assert order.line_items.get().quantity == 7
+
+
+def test_saving_twice_is_harmless(admin_client):
+    order = OrderFactory(items=1)
+    data = {**opened(admin_client, order), "email_address": "new@example.com", "line_items-0-sku": "other"}
+    for _ in range(2):
+        assert admin_client.post(url("change", order), data).status_code == 302
+    assert order.line_items.get().sku == "other"
+    added = {"line_items-TOTAL_FORMS": "2", "line_items-1-position": "1", "line_items-1-quantity": "1"}
+    data = {**opened(admin_client, order), **added, "line_items-1-sku": "new"}
+    assert admin_client.post(url("change", order), data).status_code == 302
+    Order.objects.mark_changed()  # by the item, were this a transaction of its own
+    assert admin_client.post(url("change", order), data).status_code == 200
+    assert order.line_items.count() == 2
+
+
+@pytest.mark.parametrize("count", [EDITABLE, EDITABLE + 1, 1000])
+def test_orders_with_many_items_can_be_saved(admin_client, count, django_assert_max_num_queries):
+    order = OrderFactory(items=count)
+    with django_assert_max_num_queries(9):
+        page = admin_client.get(url("change", order))
+    assert len(page.context["inline_admin_formsets"][0].formset.forms) == EDITABLE
+    is_long = count > EDITABLE
+    assert ("none can be changed here" in page.content.decode()) is is_long
+    assert ("line_items-0-sku" in page.content.decode()) is not is_long
+    data = {**fields_of(page), "email_address": "new@example.com", "line_items-0-quantity": "7"}
+    if is_long:
+        data |= {"line_items-0-DELETE": "on"}
+    assert admin_client.post(url("change", order), data).status_code == 302
+    order.refresh_from_db()
+    assert (order.email_address, order.line_items.count()) == ("new@example.com", count)
+    assert order.line_items.filter(quantity=7).exists() is not is_long
 
 
 def test_items_are_edited_with_the_order(admin_client):
@@ -109,7 +178,8 @@ def test_attempts_are_shown_newest_first_twenty_at_a_time(admin_client, django_a
         attempt(order, revision=number + 1, trigger=f"admin:{jane.pk}", decision=f"Decision {number}.", http_status=200)
     attempt(OrderFactory(), decision="Of another order.")
     ContentType.objects.get_for_model(Order)  # cached from then on
-    with django_assert_num_queries(8):  # session, user, order, items, attempts, people, gate, newest attempt
+    # Session, user, order, how many items, items, attempts, people, gate, newest attempt.
+    with django_assert_num_queries(9):
         response = admin_client.get(url("change", order))
     page = response.content.decode()
     shown = response.context["attempts"]

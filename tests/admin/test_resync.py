@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -195,7 +196,8 @@ def test_the_action_asks_first(admin_client):
     page = response.content.decode()
     assert response.status_code == 200
     assert "You are about to send <strong>3 orders</strong>" in page
-    assert [(count, "bronto-" in badge) for badge, count, _fate in response.context["states"]] == [(1, True)] * 3
+    standing = [(count, "bronto-" in badge) for badge, _why, count, _fate in response.context["standing"]]
+    assert standing == [(1, True)] * 3
     for order in (one, two, waiting):
         assert f'<input type="hidden" name="_selected_action" value="{order.pk}">' in page
         assert url("change", order) in page
@@ -254,6 +256,37 @@ def test_retrying_takes_the_rejected_alone(admin_client):
     assert list(Order.objects.filter(sync_state="pending")) == rejected
 
 
+def test_there_is_nothing_to_ask_about(admin_client):
+    (skipped,) = resting(1, SyncState.SKIPPED)
+    response = choose(admin_client, skipped, action="retry_rejected")
+    assert texts(response) == ["None of these orders is rejected."]
+    assert response.status_code == 302
+    Order.objects.all().delete()
+    for action in ("resync_selected", "mark_as_ignored"):
+        response = choose(admin_client, skipped, action=action)
+        assert texts(response)[-1] == "None of these orders is there any more."
+        assert response.status_code == 302
+
+
+def test_a_second_click_leads_to_the_resync_though_no_order_is_rejected_any_more(admin_client):
+    (rejected,) = resting(1, SyncState.REJECTED)
+    data = {**CHANGED, "action": "retry_rejected", "confirmed": "1", "token": str(uuid.uuid4())}
+    first, second = (choose(admin_client, rejected, **data) for _ in range(2))
+    assert first["Location"] == second["Location"] == page_of(ResyncRun.objects.get())
+    assert "This resync was started already." in texts(second)
+
+
+def test_reasons_are_named_with_what_becomes_of_the_orders(admin_client, monkeypatch):
+    monkeypatch.setattr("bronto_orders.admin.resync.NAMED", 1)
+    orders = [*resting(2, SyncState.REJECTED), *resting(2, SyncState.SKIPPED), *resting(1)]
+    for order, reason in zip(orders, ["refused", "refused", "no_contact", "invalid:currency", ""], strict=True):
+        Order.objects.filter(pk=order.pk).update(sync_reason=reason)
+    found = [(why, count) for _badge, why, count, _fate in choose(admin_client, *orders).context["standing"]]
+    assert found[:2] == [("–", 1), ("refused", 2)]  # noqa: RUF001
+    assert {found[2][0], found[3][0]} < {"no contact", "invalid currency", "other reasons"}
+    assert [count for _why, count in found[2:]] == [1, 1]
+
+
 def test_the_page_says_what_would_happen(admin_client):
     orders = resting(3)
     Order.objects.filter(pk=orders[1].pk).update(currency="QQQ", sync_state="skipped", due_at=None, sync_reason="")
@@ -300,9 +333,10 @@ class TestIgnoring:
 
 def test_asking_takes_as_many_queries_for_many_orders(admin_client, django_assert_num_queries):
     orders = resting(30)
-    # Session, user, count of the list, the chosen, groups, keys of the sample, sample, items, attempts, names, gates.
+    # Session, user, count of the list, whether they are there, the chosen, groups, keys of the sample, sample, items,
+    # attempts, names, gates.
     for chosen in (orders[:1], orders):
-        with django_assert_num_queries(11):
+        with django_assert_num_queries(12):
             assert choose(admin_client, *chosen).status_code == 200
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bronto_orders.delivery.resync import Options, start_run
-from bronto_orders.models import Order, ResyncRun
+from bronto_orders.models import AccountStatus, Order, ResyncRun
 from tests.admin.conftest import LIST, staff
 from tests.factories import OrderFactory, acknowledge
 
@@ -76,7 +77,9 @@ def test_a_run_that_is_over(admin_client, orders, run):
     assert "data-refresh" not in text
     assert "Cancel this resync" not in text
     Order.objects.filter(pk=orders[0].pk).update(sync_state="rejected", acked_revision=1, due_at=None)
-    assert "Done. 1 of 4 orders was rejected." in flat(admin_client.get(page(run)))
+    assert "Done, but 1 of 4 orders was not sent." in flat(admin_client.get(page(run)))
+    Order.objects.filter(pk=orders[1].pk).update(sync_state="skipped", acked_revision=1, due_at=None)
+    assert "Done, but 2 of 4 orders were not sent." in flat(admin_client.get(page(run)))
 
 
 def test_the_page_says_who_and_how(admin_client, orders):
@@ -95,6 +98,29 @@ def test_silence_is_noticed(admin_client, run):
     assert warning in flat(admin_client.get(page(run)))
 
 
+def test_orders_that_nobody_tries_are_noticed(admin_client, orders, run):
+    warning = "None of the orders has been tried yet."
+    assert warning not in flat(admin_client.get(page(run)))
+    ResyncRun.objects.update(finished_at=timezone.now() - timedelta(minutes=2))
+    assert warning in flat(admin_client.get(page(run)))
+    acknowledge(orders[0])
+    assert warning not in flat(admin_client.get(page(run)))
+
+
+def test_held_accounts_are_named_and_no_time_is_promised(admin_client, orders, run):
+    acknowledge(orders[0])
+    ResyncRun.objects.update(started_at=timezone.now() - timedelta(minutes=1), finished_at=timezone.now())
+    AccountStatus.objects.create(account="default", paused=True)
+    AccountStatus.objects.create(account="outlet", paused=True)
+    text = flat(admin_client.get(page(run)))
+    assert "The account “default” is paused. Its orders wait until somebody resumes it." in text
+    assert "outlet" not in text
+    assert "1 of 4 orders are done. </p>" in text.replace("done.</p>", "done. </p>")
+    for order in orders[1:]:
+        acknowledge(order)
+    assert "is paused" not in flat(admin_client.get(page(run)))
+
+
 def test_the_time_left(admin_client, orders, run):
     acknowledge(orders[0])
     ResyncRun.objects.update(started_at=timezone.now() - timedelta(minutes=1))
@@ -103,7 +129,7 @@ def test_the_time_left(admin_client, orders, run):
 
 def test_the_page_takes_as_many_queries_for_many_orders(admin_client, orders, run, django_assert_num_queries):
     for _ in range(2):
-        with django_assert_num_queries(6):  # session, user, run, outcomes, names, failures
+        with django_assert_num_queries(7):  # session, user, run, outcomes, gates, names, failures
             admin_client.get(page(run))
         for order in OrderFactory.create_batch(20):
             acknowledge(order)
@@ -114,13 +140,20 @@ def test_the_list(admin_client, orders, run, django_assert_num_queries):
     failed = start()
     ResyncRun.objects.filter(pk=failed.pk).update(error="Gone.")
     for more in range(2):
-        with django_assert_num_queries(4):  # session, user, count, rows
+        with django_assert_num_queries(5):  # session, user, count, rows, how many orders wait
             response = admin_client.get(RUNS)
         assert len(response.context["cl"].result_list) == 2 + more
         start()
     text = flat(response)
     assert page(run) in text
     assert "bronto-rejected" in text
+    assert labels(response) == ["done", "failed", "sending"]
+    ResyncRun.objects.filter(pk=run.pk).update(finished_at=None)
+    assert labels(admin_client.get(RUNS)) == ["done", "done", "failed", "queueing"]
+
+
+def labels(response: Any) -> list[str]:
+    return re.findall(r'class="bronto-badge [^>]*>(.*?)<', response.content.decode())
 
 
 def test_cancel(admin_client, orders, run):
@@ -134,6 +167,7 @@ def test_cancel(admin_client, orders, run):
     assert LogEntry.objects.get().get_change_message() == "Cancelled."
     text = flat(admin_client.get(page(run)))
     assert "The resync is cancelled." in text
+    assert "Cancelled. 4 orders were taken back, and nothing more is sent." in text
     assert "taken back" in text
     assert "Cancel this resync" not in text
     assert "The resync was over already." in flat(admin_client.post(page(run, "cancel"), follow=True))

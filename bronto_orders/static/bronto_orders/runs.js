@@ -16,7 +16,11 @@
         const started = performance.now();
         if (!document.hidden) {
             try {
-                const answer = await fetch(window.location.href, {credentials: "same-origin", redirect: "error"});
+                const answer = await fetch(window.location.href, {credentials: "same-origin", redirect: "manual"});
+                if (answer.type === "opaqueredirect" || answer.status === 403 || answer.status === 404) {
+                    end(region);
+                    return;
+                }
                 if (answer.ok) {
                     show(region, new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(ID));
                 }
@@ -25,6 +29,11 @@
             }
         }
         again(performance.now() - started);
+    };
+
+    // Somebody has logged out, may no longer see this, or it is gone.
+    const end = (region) => {
+        region.querySelector("[role=status]").textContent = region.dataset.ended;
     };
 
     const show = (region, fresh) => {

@@ -39,7 +39,7 @@ def behind(proxies: int, header: str = "X-Forwarded-For") -> Callable[[HttpReque
     many from the end, and whatever a client has written itself stands before it and is never looked at. None when
     there are fewer entries: the request has not come through all the proxies.
     """
-    if not isinstance(proxies, int) or isinstance(proxies, bool) or proxies < 1:
+    if type(proxies) is not int or proxies < 1:
         raise ValueError("A number of proxies from 1 on is needed; without any, leave CLIENT_IP as it is.")
     key = f"HTTP_{header.upper().replace('-', '_')}"
 

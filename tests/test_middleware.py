@@ -24,7 +24,7 @@ from bronto_orders import client_ip, tracking
 from bronto_orders.conf import TrackingSettings
 from bronto_orders.keeping import SESSION_KEY
 from bronto_orders.middleware import TrackingMiddleware
-from bronto_orders.tracking import Note, Source, Tracking
+from bronto_orders.tracking import Note, Tracking
 from bronto_orders.visitor import address, user_agent
 from tests.test_tracking import DOCS_COOKIE, DOCS_TID, LINK_TID, FakeOrder, make_tid
 

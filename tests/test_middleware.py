@@ -6,12 +6,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.cookies import SimpleCookie
+from time import time
 from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.cache import cache
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
@@ -405,6 +407,22 @@ class TestPersist:
         time_machine.shift(120)
         assert bronto(headers={"Cookie": f"{COOKIE}={value}"}) == Tracking()
 
+    @pytest.mark.parametrize("persist", ["session", "cookie"])
+    def test_name_and_lifetime_are_settings(self, settings, time_machine, persist):
+        configure(settings, PERSIST=persist, COOKIE_NAME="shop-mail", COOKIE_AGE=3600)
+        time_machine.move_to(datetime.now(UTC))
+        response = handle(get(LANDING, session=(session := MemorySession())))
+        headers = {"Cookie": f"shop-mail={response.cookies['shop-mail'].value}"} if persist == "cookie" else {}
+        assert response.cookies.get("shop-mail", {"max-age": 3600})["max-age"] == 3600
+
+        def found():
+            return bronto(session=MemorySession(**dict(session.items())), headers=headers)
+
+        time_machine.shift(3590)
+        assert found().tid == DOCS_TID
+        time_machine.shift(20)
+        assert found() == Tracking()
+
     def test_nothing_kept_is_read_once_persist_is_off(self, settings):
         configure(settings, PERSIST="cookie")
         value = handle(get(LANDING)).cookies[COOKIE].value
@@ -422,7 +440,104 @@ class TestPersist:
         assert bronto(session=MemorySession(**session), headers=newer).source == "cookie"
 
 
+@pytest.mark.parametrize("run", [handle, ahandle])
+@pytest.mark.parametrize("persist", ["session", "cookie"])
+class TestForgetting:
+    """CLEAR_AFTER_ORDER: what was kept serves one order."""
+
+    @pytest.fixture(autouse=True)
+    def settings_that_clear(self, settings, persist):
+        configure(settings, PERSIST=persist, CLEAR_AFTER_ORDER=True)
+
+    def visit(self, run, *, path="/", committed=True, kept_before=True):
+        """Have an order created in a request; return the session and the response."""
+        factory = RequestFactory if run is handle else AsyncRequestFactory
+        landed = run(get(LANDING, factory=factory, session=(session := MemorySession())))
+        cookie = landed.cookies.get(COOKIE)
+        headers = {"Cookie": f"{COOKIE}={cookie.value}"} if cookie else {}
+        later = MemorySession(**dict(session.items())) if kept_before else MemorySession()
+
+        def view(request):
+            tracking.fill(FakeOrder())
+            if committed:
+                tracking.active.get().order_committed()
+            return HttpResponse()
+
+        async def aview(request):
+            return await sync_to_async(view)(request)
+
+        request = get(path, factory=factory, session=later, headers=headers if kept_before else {})
+        return later, run(request, view if run is handle else aview)
+
+    def test_an_order_uses_it_up(self, run, persist):
+        session, response = self.visit(run)
+        assert SESSION_KEY not in session
+        if persist == "cookie":
+            assert (response.cookies[COOKIE].value, response.cookies[COOKIE]["max-age"]) == ("", 0)
+            assert response["Vary"] == "Cookie"
+        else:
+            assert session.modified
+            assert not response.cookies
+
+    def test_an_order_that_was_not_committed_does_not(self, run, persist):
+        session, response = self.visit(run, committed=False)
+        assert (SESSION_KEY in session) is (persist == "session")
+        assert not response.cookies
+
+    def test_not_unless_it_is_set(self, run, persist, settings):
+        configure(settings, PERSIST=persist)
+        session, response = self.visit(run)
+        assert (SESSION_KEY in session) is (persist == "session")
+        assert not response.cookies
+
+    def test_an_order_at_the_landing_itself_keeps_nothing(self, run, persist):
+        session, response = self.visit(run, path=LANDING)
+        assert SESSION_KEY not in session
+        assert response.cookies.get(COOKIE, SimpleNamespace(value="")).value == ""
+
+    def test_where_nothing_was_kept_nothing_is_written(self, run, persist):
+        session, response = self.visit(run, kept_before=False)
+        assert not session.modified
+        assert not response.cookies
+        assert not response.has_header("Vary")
+
+
 class TestOrders:
+    @pytest.mark.parametrize(
+        ("given", "note"),
+        [
+            ({}, Note.NO_CLICK),
+            ({"headers": {"Sec-GPC": "1"}}, Note.PRIVACY_CONTROL),
+            ({"headers": {"Cookie": "tid_a=junk"}}, Note.MALFORMED),
+            ({"user": SimpleNamespace(is_staff=True), "headers": COOKIES}, Note.STAFF),
+            (
+                {
+                    "user": SimpleNamespace(is_authenticated=True, is_staff=False),
+                    "session": MemorySession(hijack_history=["1"]),
+                    "headers": COOKIES,
+                },
+                Note.IMPERSONATED,
+            ),
+        ],
+    )
+    def test_say_why_they_have_no_tracking(self, given, note):
+        order = order_in(get(**given))
+        assert (order.attribution_source, order.attribution_seen_at, order.attribution_note) == ("", None, note)
+
+    def test_say_that_there_was_no_consent(self, settings):
+        configure(settings, CONSENT=refuse)
+        assert order_in(get(LANDING, headers=COOKIES)).attribution_note == Note.NO_CONSENT
+
+    def test_say_by_what_they_were_attributed(self, settings):
+        configure(settings, PERSIST="session")
+        order = order_in(get(LANDING))
+        assert (order.attribution_source, order.attribution_note) == ("query", "")
+        assert (datetime.now(UTC) - order.attribution_seen_at).total_seconds() < 60
+        order = order_in(get(session=MemorySession(**{SESSION_KEY: f"{int(time()) - 999}:{DOCS_TID}"})))
+        assert order.attribution_source == "session"
+        assert 990 < (datetime.now(UTC) - order.attribution_seen_at).total_seconds() < 1100
+        assert order_in(get(headers=COOKIES)).attribution_source == "cookie"
+
     def test_fills_tracking_address_and_user_agent(self):
         order = order_in(get(LANDING, REMOTE_ADDR="192.0.2.7", headers={"User-Agent": "Browser"}))
         assert order == FakeOrder(tid=DOCS_TID, origin_ip="192.0.2.7", origin_user_agent="Browser")
@@ -652,7 +767,16 @@ def error(request):
     raise ZeroDivisionError
 
 
+def page(request):
+    page.rendered += 1
+    return HttpResponse(f"page {page.rendered}")
+
+
+page.rendered = 0
+
+
 urlpatterns = [
+    path("page/", page),
     path("checkout/", checkout),
     path("acheckout/", acheckout),
     path("error/", error),
@@ -708,3 +832,50 @@ class TestWholeStack:
         client = client_class(raise_request_exception=False)
         assert self.fetch(client, f"/error/{LANDING[1:]}").status_code == 500
         assert tracking.current() is None
+
+
+class TestCaches:
+    """A page that can be cached stays so: Django's own cache middleware, ours inside it."""
+
+    @pytest.fixture(autouse=True)
+    def stack(self, settings):
+        settings.ROOT_URLCONF = __name__
+        settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+        settings.MIDDLEWARE = [
+            "django.middleware.cache.UpdateCacheMiddleware",
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "bronto_orders.middleware.TrackingMiddleware",
+            "django.middleware.cache.FetchFromCacheMiddleware",
+        ]
+        cache.clear()
+        page.rendered = 0
+        yield
+        cache.clear()
+
+    @pytest.mark.parametrize("persist", [None, "session", "cookie"])
+    @pytest.mark.parametrize("client_class", [Client, AsyncClient])
+    def test_the_second_visitor_is_served_from_the_cache(self, settings, client_class, persist):
+        configure(settings, PERSIST=persist, CLEAR_AFTER_ORDER=True)
+
+        def visit(**cookies):
+            client = client_class()
+            client.cookies = SimpleCookie(cookies)
+            return TestWholeStack().fetch(client, "/page/")
+
+        first, second = visit(), visit(**{DOCS_COOKIE: LINK_TID, COOKIE: "whatever"})
+        assert first.content == second.content == b"page 1"
+        assert not first.has_header("Vary")
+        assert not second.cookies
+
+    @pytest.mark.parametrize("persist", ["session", "cookie"])
+    def test_what_is_kept_for_one_visitor_reaches_no_other(self, settings, persist):
+        configure(settings, PERSIST=persist)
+        address = f"/page/?_bta_tid={DOCS_TID}"
+        assert Client().get(address).cookies
+        stranger = Client()
+        stranger.cookies = SimpleCookie({"known": "visitor"})
+        answer = stranger.get(address)
+        assert answer.content == b"page 2"
+        assert Client().get("/page/").content == b"page 3"
+        assert not Client().get("/page/").cookies

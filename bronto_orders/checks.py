@@ -1,7 +1,8 @@
 """System checks: what ``manage.py check`` says about the BRONTO_ORDERS setting and the project around the app.
 
 Numbers are never used twice. E001-E002: shape of the dict; E011-E051: the type of one option each (the numbers stand
-beside the options in ``conf.py``); E061-W067: what the values mean; W068-W069: Celery; W070: the database.
+beside the options in ``conf.py``); E061-W067: what the values mean; W068-W069: Celery; W070: the database; W071-E075:
+the tracking middleware and what it needs.
 """
 
 from __future__ import annotations
@@ -15,13 +16,19 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
+from django.utils.module_loading import import_string
 
 from bronto_orders import conf
 from bronto_orders.models import Order
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 MAX_ACCOUNT_NAME = 64
+
+MIDDLEWARE = "bronto_orders.middleware.TrackingMiddleware"
+SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 SWEEP = "bronto_orders.sweep"
 #: The longest time-out, in seconds, with which a broker that says nothing is noticed soon enough.
@@ -100,6 +107,8 @@ def meaning_problems() -> Iterator[conf.Problem]:
         yield from _split_problems(account, path)
         yield from _lease_problems(account, delivery, path)
     yield from _hook_problems(conf.bronto_settings.tracking)
+    yield from _middleware_problems(conf.bronto_settings.tracking)
+    yield from _cookie_problems(conf.bronto_settings.tracking)
     yield from _database_problems()
     if not settings.USE_TZ:
         yield conf.Problem(
@@ -117,14 +126,92 @@ def meaning_problems() -> Iterator[conf.Problem]:
 def _hook_problems(tracking: conf.TrackingSettings) -> Iterator[conf.Problem]:
     for key, number in (("CONSENT", 41), ("CLIENT_IP", 42)):
         try:
-            getattr(tracking, f"{key.lower()}_hook")
+            hook = getattr(tracking, f"{key.lower()}_hook")
+            trouble = "" if hook is None or callable(hook) else "is not callable"
         except ImportError:
+            trouble = "cannot be imported"
+        if trouble:
             yield conf.Problem(
                 path=f"{conf.SETTING}['TRACKING'][{key!r}]",
-                message=f"is {getattr(tracking, key.lower())!r}, which cannot be imported.",
+                message=f"is {getattr(tracking, key.lower())!r}, which {trouble}.",
                 hint="Give the dotted path of a callable.",
                 check=number,
             )
+
+
+def _middleware_problems(tracking: conf.TrackingSettings) -> Iterator[conf.Problem]:
+    places = _places(MIDDLEWARE)
+    if not places:
+        yield conf.Problem(
+            path="MIDDLEWARE",
+            message=f"has no {MIDDLEWARE!r}: orders do not get the tracking of the shoppers who place them.",
+            hint=f"Add it after {SESSIONS!r} and {AUTHENTICATION!r}. If this project has no shoppers, silence "
+            "bronto_orders.W071.",
+            check=71,
+            certain=False,
+        )
+        return
+    ours = places[0]
+    if len(places) > 1:
+        yield conf.Problem(
+            path="MIDDLEWARE",
+            message=f"has {MIDDLEWARE!r} {len(places)} times.",
+            hint="Leave the last one only.",
+            check=72,
+        )
+    sessions, authentication = _places(SESSIONS), _places(AUTHENTICATION)
+    if tracking.persist == "session" and not (sessions and sessions[0] < ours):
+        yield conf.Problem(
+            path="MIDDLEWARE",
+            message=f"has no {SESSIONS!r} before {MIDDLEWARE!r}, so that PERSIST cannot keep a click in the session.",
+            hint=f"Move {MIDDLEWARE!r} behind it.",
+            check=73,
+        )
+    if authentication and authentication[0] > ours:
+        yield conf.Problem(
+            path="MIDDLEWARE",
+            message=f"has {MIDDLEWARE!r} before {AUTHENTICATION!r}: what runs between them takes staff for shoppers.",
+            hint=f"Move {MIDDLEWARE!r} behind it.",
+            check=74,
+            certain=False,
+        )
+
+
+def _places(path: str) -> list[int]:
+    """Return where in MIDDLEWARE a middleware stands, or one that is derived from it."""
+    return [place for place, given in enumerate(settings.MIDDLEWARE) if path in _names(given)]
+
+
+def _names(path: str) -> set[str]:
+    try:
+        classes = getattr(import_string(path), "__mro__", ())
+    except ImportError:  # of which Django tells when it starts
+        classes = ()
+    return {path, *(f"{one.__module__}.{one.__qualname__}" for one in classes)}
+
+
+def _cookie_problems(tracking: conf.TrackingSettings) -> Iterator[conf.Problem]:
+    if tracking.persist != "cookie":
+        return
+    try:
+        usable = bool(settings.SECRET_KEY)
+    except ImproperlyConfigured:
+        usable = False
+    if not usable:
+        yield conf.Problem(
+            path="SECRET_KEY",
+            message='is empty, and PERSIST "cookie" signs with it.',
+            hint=f"Set it, or {conf.SETTING}['TRACKING']['PERSIST'] to None.",
+            check=75,
+        )
+    names = {"SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "LANGUAGE_COOKIE_NAME"}
+    for name in sorted(name for name in names if getattr(settings, name) == tracking.cookie_name):
+        yield conf.Problem(
+            path=f"{conf.SETTING}['TRACKING']['COOKIE_NAME']",
+            message=f"is that of {name}, too.",
+            hint="Choose another name.",
+            check=45,
+        )
 
 
 def _database_problems() -> Iterator[conf.Problem]:

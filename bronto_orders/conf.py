@@ -88,6 +88,11 @@ def _persist(value: object) -> str | None:
     return None if value in (None, "session", "cookie") else 'None, "session" or "cookie"'
 
 
+def _cookie_name(value: object) -> str | None:
+    fits = isinstance(value, str) and re.fullmatch(r"(?!tid_)[A-Za-z0-9_-]{1,64}", value)
+    return None if fits else 'letters, digits, "_" and "-", and may not begin with "tid_", as Bronto\'s own cookies do'
+
+
 RATE = re.compile(r"([1-9]\d{0,6})/([smh])")
 
 
@@ -163,6 +168,9 @@ class TrackingSettings:
     client_ip: Callable[[HttpRequest], str | None] | str | None = option(None, _hook, 42)
     persist: str | None = option(None, _persist, 43)
     respect_gpc: bool = option(True, _boolean, 44)
+    cookie_name: str = option("bronto_orders_tid", _cookie_name, 45)
+    cookie_age: int = option(30 * 24 * 3600, _integer(60, 400 * 24 * 3600), 46)
+    clear_after_order: bool = option(False, _boolean, 47)
 
     @cached_property
     def consent_hook(self) -> Callable[[HttpRequest], bool] | None:

@@ -21,6 +21,7 @@ import logging
 import re
 import traceback
 from base64 import urlsafe_b64decode
+from binascii import Error as NoBase64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,6 +30,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol
 from urllib.parse import unquote
+
+from django.db import transaction
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +44,6 @@ COOKIE_PREFIX = "tid_"
 #: Characters; the official connector's column for it (C:m2).
 MAX_TID_LENGTH = 255
 
-#: Why a Tracking is empty.
-MALFORMED = "malformed"
-SEVERAL_COOKIES = "several cookies, newest unknown"
-
 _TID = re.compile(r"3(?:\.[A-Za-z0-9_-]*){14}")
 #: Letters and digits (all four kinds of suffix) and what base64 adds in either spelling: nothing that HTML, a header or
 #: a log line would take for its own.
@@ -50,7 +51,35 @@ _COOKIE_NAME = re.compile(rf"{COOKIE_PREFIX}[A-Za-z0-9_+/-]{{1,64}}")
 _KEPT = re.compile(r"([0-9]{1,10}):(.+)")
 #: Six characters of base64 hold the 32 bits of a Unix time.
 _STAMP_LENGTH = 6
+#: As many hold a number that a column takes.
+_NUMBER_LENGTH = 10
+#: What may stand for a source or a note.
+_CODE = re.compile(r"[a-z_]{0,32}")
 _NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class Source(TextChoices):
+    """Where a Tracking was found. Code may state others, of lower-case letters and underscores."""
+
+    QUERY = "query", _("the campaign link itself")
+    COOKIE = "cookie", _("the cookie of Bronto's script")
+    SESSION = "session", _("a campaign link, kept in the session")
+    SIGNED_COOKIE = "signed_cookie", _("a campaign link, kept in a cookie")
+    EXPLICIT = "explicit", _("given with the order")
+
+
+class Note(TextChoices):
+    """Why a Tracking is empty, or an order has none."""
+
+    NO_CLICK = "no_click", _("the visitor came by no campaign link")
+    NO_CONSENT = "no_consent", _("there was no consent")
+    PRIVACY_CONTROL = "privacy_control", _("the browser asked for privacy (Global Privacy Control)")
+    STAFF = "staff", _("staff placed the order")
+    IMPERSONATED = "impersonated", _("staff acted as the customer")
+    MALFORMED = "malformed", _("the tracking was not of Bronto's form")
+    SEVERAL_COOKIES = "several_cookies", _("there were several cookies, and the newest could not be told")
+    UNREADABLE = "unreadable", _("the tracking could not be read")
+    WITHHELD = "withheld", _("the shop's code stated that there is none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +93,11 @@ class Tracking:
     tid: str = field(default="", repr=False)
     cookie_name: str = field(default="", repr=False)
     cookie_value: str = field(default="", repr=False)
-    #: Where it was found: ``query``, ``cookie``, ``session``, ``signed_cookie``, or ``explicit`` when code stated it.
+    #: Where it was found: a code such as those of ``Source``; ``explicit`` when code stated it.
     source: str = ""
     #: When the shop saw the click, or the cookie that remembers it.
     seen_at: datetime | None = None
-    #: Why nothing was taken; no value is ever repeated in it.
+    #: Why nothing was taken: a code such as those of ``Note``. No value is ever repeated in it.
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -77,32 +106,75 @@ class Tracking:
         pair = (self.cookie_name, self.cookie_value)
         if pair != ("", "") and not (is_cookie_name(self.cookie_name) and is_tid(self.cookie_value)):
             self._leave_out("cookie_name", "cookie_value")
-        object.__setattr__(self, "source", (self.source or "explicit") if self else "")
+        source = self.source if _is_code(self.source) else ""
+        object.__setattr__(self, "source", str(source or Source.EXPLICIT) if self else "")
+        object.__setattr__(self, "note", str(self.note if _is_code(self.note) else Note.MALFORMED))
 
     def _leave_out(self, *names: str) -> None:
         for name in names:
             object.__setattr__(self, name, "")
-        object.__setattr__(self, "note", self.note or MALFORMED)
+        object.__setattr__(self, "note", self.note or Note.MALFORMED)
 
     def __bool__(self) -> bool:
         return bool(self.tid or self.cookie_value)
 
     @property
+    def site_id(self) -> int | None:
+        """The number of the Bronto site that issued the value (L: its second part); None where it cannot be read."""
+        return _number(self._parts[1]) if self else None
+
+    @property
+    def stamps(self) -> tuple[datetime, ...]:
+        """The Unix times inside the value, in its order (L: parts 13 and 14); those that can be read."""
+        return tuple(datetime.fromtimestamp(time, UTC) for time in map(_unix_time, self._parts[12:14]) if time)
+
+    @property
     def issued_at(self) -> datetime | None:
         """The time stamp inside the value; None when there is none that can be read.
 
-        Parts 13 and 14 are Unix times. What sets them apart is not documented, so the later one counts (our choice).
+        What sets the two apart is not documented, so the later one counts (our choice).
         """
-        parts = (self.tid or self.cookie_value).split(".")
-        latest = max(map(_unix_time, parts[12:14]), default=0)
-        return datetime.fromtimestamp(latest, UTC) if latest else None
+        return max(self.stamps, default=None)
+
+    @property
+    def _parts(self) -> list[str]:
+        return (self.tid or self.cookie_value).split(".")
+
+    def merge(self, other: Tracking) -> Tracking:
+        """Return the later click of the two, as the last one wins (H:attrL).
+
+        A click in the query of the request at hand is the last there is. Of two others, the one issued later counts;
+        this one where the stamps are equal or cannot be read. An empty one gives way; of two, the one that says why.
+        """
+        if not (self and other):
+            return self or other or (self if self.note else other)
+        clicked = [one for one in (self, other) if one.source == Source.QUERY]
+        if len(clicked) == 1:
+            return clicked[0]
+        return other if _is_newer(other, self) else self
 
 
-NOTHING = Tracking()
+def _is_code(text: object) -> bool:
+    return isinstance(text, str) and _CODE.fullmatch(text) is not None
+
+
+def _decode(part: str) -> bytes:
+    try:
+        return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except NoBase64:
+        return b""
+
+
+def _number(part: str) -> int | None:
+    data = _decode(part) if len(part) <= _NUMBER_LENGTH else b""
+    return int.from_bytes(data) if data else None
 
 
 def _unix_time(part: str) -> int:
-    return int.from_bytes(urlsafe_b64decode(f"{part}==")) if len(part) == _STAMP_LENGTH else 0
+    return int.from_bytes(_decode(part)) if len(part) == _STAMP_LENGTH else 0
+
+
+NOTHING = Tracking()
 
 
 def is_tid(value: object) -> bool:
@@ -133,31 +205,29 @@ def read(*, query: str | None, cookies: Mapping[str, str], kept: Callable[[], Tr
     clicked = from_query(query)
     if clicked:
         return clicked
-    held, stored = kept(), from_cookies(cookies)
-    if held and stored:
-        return stored if _is_newer(stored, held) else held
-    return held or stored or Tracking(note=clicked.note or stored.note or held.note)
+    found = kept().merge(from_cookies(cookies))
+    return found or clicked.merge(found)
 
 
 def from_query(tid: str | None) -> Tracking:
     """Return the tracking of a ``_bta_tid`` parameter that is decoded already; None when the request has none."""
     if tid is None:
         return NOTHING
-    return Tracking(tid=tid, source="query", seen_at=datetime.now(UTC), note="" if tid else MALFORMED)
+    return Tracking(tid=tid, source=Source.QUERY, seen_at=datetime.now(UTC), note="" if tid else Note.MALFORMED)
 
 
 def from_cookies(cookies: Mapping[str, str]) -> Tracking:
     """Return the newest of the ``tid_*`` cookies."""
     seen_at = datetime.now(UTC)
     found = [
-        Tracking(cookie_name=name, cookie_value=parse_tid(value), source="cookie", seen_at=seen_at)
+        Tracking(cookie_name=name, cookie_value=parse_tid(value), source=Source.COOKIE, seen_at=seen_at)
         for name, value in cookies.items()
         if name.startswith(COOKIE_PREFIX)
     ]
     usable = [tracking for tracking in found if tracking]
     if not usable:
-        return Tracking(note=MALFORMED if found else "")
-    return _newest(usable) or Tracking(note=SEVERAL_COOKIES)
+        return Tracking(note=Note.MALFORMED if found else "")
+    return _newest(usable) or Tracking(note=Note.SEVERAL_COOKIES)
 
 
 def _newest(cookies: Sequence[Tracking]) -> Tracking | None:
@@ -201,8 +271,12 @@ class Attribution(Protocol):
     @property
     def tracking(self) -> Tracking: ...
 
-    def origin(self) -> Origin | None:
-        """Return what an order created now takes over; None when it is not to be attributed at all."""
+    def origin(self) -> Origin:
+        """Return what an order created now takes over; a note alone when it is not to be attributed."""
+        ...
+
+    def order_committed(self) -> None:
+        """Be told that an order was created, and committed."""
         ...
 
 
@@ -211,7 +285,9 @@ class _Stated:
     tracking: Tracking
 
     def origin(self) -> Origin:
-        return Origin(self.tracking)
+        return Origin(self.tracking or Tracking(note=self.tracking.note or Note.WITHHELD))
+
+    def order_committed(self) -> None: ...
 
 
 #: The attribution of the code that runs now; None outside requests and ``use``.
@@ -247,6 +323,9 @@ class Attributable(Protocol):
     tracking_cookie_value: str
     origin_ip: str | None
     origin_user_agent: str
+    attribution_source: str
+    attribution_seen_at: datetime | None
+    attribution_note: str
 
 
 def fill(order: Attributable) -> None:
@@ -255,12 +334,21 @@ def fill(order: Attributable) -> None:
     tid and cookie pair are one group: either is filled only if both are empty. Never raises: a failure is logged, and
     the order is saved without its origin.
     """
+    if _is_tracked(order):
+        order.attribution_source = order.attribution_source or Source.EXPLICIT.value
     attribution = active.get()
     if attribution is None or not _has_room(order):
         return
+    origin = Origin(Tracking(note=Note.UNREADABLE))
     with Forgiving("A new order does not get its origin"):
-        if origin := attribution.origin():
-            _take_over(order, origin)
+        origin = attribution.origin()
+    _take_over(order, origin)
+
+
+def announce(using: str) -> None:
+    """Tell whoever is active that an order was inserted, once that is committed."""
+    if attribution := active.get():
+        transaction.on_commit(attribution.order_committed, using=using)
 
 
 def _is_tracked(order: Attributable) -> bool:
@@ -272,13 +360,16 @@ def _has_room(order: Attributable) -> bool:
 
 
 def _take_over(order: Attributable, origin: Origin) -> None:
+    found = origin.tracking
     if not _is_tracked(order):
         # Never both: which of them Bronto would believe is not documented.
-        if origin.tracking.tid:
-            order.tid = origin.tracking.tid
+        if found.tid:
+            order.tid = found.tid
         else:
-            order.tracking_cookie_name = origin.tracking.cookie_name
-            order.tracking_cookie_value = origin.tracking.cookie_value
+            order.tracking_cookie_name = found.cookie_name
+            order.tracking_cookie_value = found.cookie_value
+        order.attribution_source, order.attribution_seen_at = found.source, found.seen_at
+        order.attribution_note = "" if found else found.note or Note.NO_CLICK.value
     order.origin_ip = order.origin_ip or origin.ip
     order.origin_user_agent = order.origin_user_agent or origin.user_agent
 

@@ -127,8 +127,8 @@ BRONTO_ORDERS = {
     },
     # By its name, so that a checkout may be moved with its state: copies of a database send nothing.
     "DELIVERY": {"ENVIRONMENT": "demo"},
-    # Keeps the e-mail that a shopper came by until checkout.
-    "TRACKING": {"PERSIST": "session"},
+    # Keeps the e-mail that a shopper came by until checkout, unless they have said no.
+    "TRACKING": {"PERSIST": "session", "CONSENT": "demo_project.shop.privacy.consent"},
 }
 
 LOGGING = {

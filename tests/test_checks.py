@@ -11,12 +11,14 @@ from unittest import mock
 
 import celery
 import pytest
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.checks import CheckMessage, run_checks
 from django.db.utils import ConnectionHandler
 from django.test import override_settings
 
 from bronto_orders import checks, conf
 from bronto_orders.checks import check_celery, check_settings
+from bronto_orders.middleware import TrackingMiddleware
 
 GOOD = {"CLIENT_ID": "id", "CLIENT_SECRET": "secret"}
 
@@ -78,6 +80,9 @@ WRONG_IN_SECTIONS = {
         "CLIENT_IP": (42, [True]),
         "PERSIST": (43, ["database", True]),
         "RESPECT_GPC": (44, ["yes"]),
+        "COOKIE_NAME": (45, ["", None, "tid_shop", "a b", "a;", "a=b", "ü", "n" * 65]),
+        "COOKIE_AGE": (46, [0, 59, None, "3600", 3600.5, True, 10**9]),
+        "CLEAR_AFTER_ORDER": (47, ["yes", None, 1]),
     },
     "SANDBOX": {"ENABLED": (51, ["yes", None]), "DATABASE": (52, [True, 5])},
 }
@@ -167,6 +172,8 @@ def test_hooks_can_be_imported(key: str, number: int) -> None:
     root = {**account(), "TRACKING": {key: "nowhere.at_all"}}
     assert ids(root) == [f"E{number:03}"]
     assert "nowhere.at_all" in messages(root)
+    assert ids({**account(), "TRACKING": {key: "os.sep"}}) == [f"E{number:03}"]
+    assert ids({**account(), "TRACKING": {key: "os.getcwd"}}) == []
 
 
 @pytest.mark.parametrize("key", ["API_URL", "TOKEN_URL"])
@@ -189,10 +196,71 @@ def test_all_numbers_are_documented() -> None:
     numbers = [
         item.metadata["check"] for cls in (conf.AccountSettings, *conf.SECTIONS) for item in conf.options(cls).values()
     ]
-    for number in [1, 2, *numbers, 61, 62, 63, 64, 65, 66]:
+    for number in [1, 2, *numbers, 61, 62, 63, 64, 65, 66, 72, 73, 75]:
         assert f"E{number:03}" in documented
-    for number in (67, 68, 69):
+    for number in (67, 68, 69, 70, 71, 74):
         assert f"W{number:03}" in documented
+
+
+class TestMiddleware:
+    SESSIONS, USERS, OURS = checks.SESSIONS, checks.AUTHENTICATION, checks.MIDDLEWARE
+
+    def check(self, *middleware: str, **tracking: Any) -> list[CheckMessage]:
+        with override_settings(MIDDLEWARE=middleware, BRONTO_ORDERS={**account(), "TRACKING": tracking}):
+            return check_settings(app_configs=None)
+
+    def ids(self, *middleware: str, **tracking: Any) -> list[str]:
+        return [str(message.id).removeprefix("bronto_orders.") for message in self.check(*middleware, **tracking)]
+
+    @pytest.mark.parametrize("persist", [None, "session", "cookie"])
+    def test_the_right_order_passes(self, persist: str | None) -> None:
+        common = "django.middleware.common.CommonMiddleware"
+        assert self.ids(self.SESSIONS, common, self.USERS, self.OURS, common, PERSIST=persist) == []
+
+    def test_missing(self) -> None:
+        assert self.ids(self.SESSIONS, self.USERS) == ["W071"]
+        assert self.ids() == self.ids(PERSIST="session") == self.ids("nowhere.at_all") == ["W071"]
+
+    def test_doubled(self) -> None:
+        assert self.ids(self.SESSIONS, self.USERS, self.OURS, self.OURS) == ["E072"]
+
+    @pytest.mark.parametrize("persist", [None, "session", "cookie"])
+    def test_before_sessions_or_without(self, persist: str | None) -> None:
+        expected = ["E073"] if persist == "session" else []
+        assert self.ids(self.OURS, self.SESSIONS, PERSIST=persist) == expected
+        assert self.ids(self.OURS, PERSIST=persist) == expected
+
+    def test_before_users(self) -> None:
+        assert self.ids(self.SESSIONS, self.OURS, self.USERS, PERSIST="session") == ["W074"]
+        assert self.ids(self.OURS, self.SESSIONS, self.USERS, PERSIST="session") == ["E073", "W074"]
+
+    def test_derived_ones_count_as_theirs(self) -> None:
+        ours, sessions = f"{__name__}.OwnTracking", f"{__name__}.OwnSessions"
+        assert self.ids(sessions, ours, PERSIST="session") == []
+        assert self.ids(sessions, ours, self.OURS) == ["E072"]
+
+    def test_each_has_a_hint(self) -> None:
+        with override_settings(SECRET_KEY=""):
+            found = [*self.check(), *self.check(self.OURS, self.OURS, self.USERS, PERSIST="session")]
+            found += self.check(self.OURS, PERSIST="cookie")
+        assert [str(message.id)[-4:] for message in found] == ["W071", "E072", "E073", "W074", "E075"]
+        assert all(message.hint for message in found)
+
+    @pytest.mark.parametrize(("key", "expected"), [("", ["E075"]), (None, ["E075"]), ("s3cret", []), (b"s3cret", [])])
+    def test_a_signed_cookie_needs_a_key(self, key: Any, expected: list[str]) -> None:
+        with override_settings(SECRET_KEY=key):
+            assert self.ids(self.OURS, PERSIST="cookie") == expected
+            assert self.ids(self.OURS) == []
+
+    def test_the_cookie_has_a_name_of_its_own(self) -> None:
+        assert self.ids(self.OURS, PERSIST="cookie", COOKIE_NAME="sessionid") == ["E045"]
+        assert self.ids(self.OURS, COOKIE_NAME="csrftoken") == []
+
+
+class OwnTracking(TrackingMiddleware): ...
+
+
+class OwnSessions(SessionMiddleware): ...
 
 
 SWEEP = {"sweep": {"task": "bronto_orders.sweep", "schedule": 10.0}}

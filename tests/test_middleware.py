@@ -6,12 +6,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.cookies import SimpleCookie
+from time import time
 from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.cache import cache
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
@@ -20,24 +22,22 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from bronto_orders import tracking
-from bronto_orders.middleware import (
-    NO_CONSENT,
-    PRIVACY_CONTROL,
-    SESSION_KEY,
-    SIGNED_COOKIE,
-    SIGNED_COOKIE_AGE,
-    UNREADABLE,
-    TrackingMiddleware,
-    client_ip,
-    parse_ip,
-    user_agent,
-)
-from bronto_orders.tracking import MALFORMED, Tracking
+from bronto_orders import client_ip, tracking
+from bronto_orders.conf import TrackingSettings
+from bronto_orders.keeping import SESSION_KEY
+from bronto_orders.middleware import TrackingMiddleware
+from bronto_orders.tracking import Note, Tracking
+from bronto_orders.visitor import address, user_agent
 from tests.test_tracking import DOCS_COOKIE, DOCS_TID, LINK_TID, FakeOrder, make_tid
 
+COOKIE, COOKIE_AGE = TrackingSettings.cookie_name, TrackingSettings.cookie_age
 LANDING = f"/?_bta_tid={DOCS_TID}"
 COOKIES = {"Cookie": f"{DOCS_COOKIE}={LINK_TID}"}
+
+
+def kept(tid):
+    """Return what a session or cookie holds after a landing just now."""
+    return tracking.pack(tracking.from_query(tid))
 
 
 class Forbidden:
@@ -150,7 +150,7 @@ class TestReading:
 
     def test_percent_encoded_query_is_decoded_once(self):
         assert bronto("/?_bta_tid=" + DOCS_TID.replace(".", "%2E")).tid == DOCS_TID
-        assert bronto("/?_bta_tid=" + DOCS_TID.replace(".", "%252E")).note == MALFORMED
+        assert bronto("/?_bta_tid=" + DOCS_TID.replace(".", "%252E")).note == Note.MALFORMED
 
     def test_cookie(self):
         found = bronto(headers=COOKIES)
@@ -169,7 +169,7 @@ class TestReading:
     def test_a_query_that_django_refuses_is_the_views_affair(self, settings, caplog):
         settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 1
         configure(settings, PERSIST="cookie")
-        assert bronto(f"{LANDING}&a=1&b=2").note == UNREADABLE
+        assert bronto(f"{LANDING}&a=1&b=2").note == Note.UNREADABLE
         assert "TooManyFieldsSent" in caplog.text
 
     def test_code_below_the_view_sees_the_same(self):
@@ -233,12 +233,12 @@ class TestConsent:
     def test_hook_gets_the_request_and_may_allow(self, settings):
         configure(settings, CONSENT=lambda request: request.COOKIES.get("consent") == "yes")
         assert bronto(LANDING, headers={"Cookie": "consent=yes"}).tid == DOCS_TID
-        assert bronto(LANDING) == Tracking(note=NO_CONSENT)
+        assert bronto(LANDING) == Tracking(note=Note.NO_CONSENT)
 
     @pytest.mark.parametrize("answer", [False, None, 0, "", "no", "yes", 1])
     def test_only_true_is_consent(self, settings, answer):
         configure(settings, CONSENT=lambda request: answer)
-        assert bronto(LANDING).note == NO_CONSENT
+        assert bronto(LANDING).note == Note.NO_CONSENT
 
     @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
     def test_a_coroutine_is_no_consent(self, settings):
@@ -246,11 +246,11 @@ class TestConsent:
             return False
 
         configure(settings, CONSENT=hook)
-        assert bronto(LANDING).note == NO_CONSENT
+        assert bronto(LANDING).note == Note.NO_CONSENT
 
     def test_dotted_path(self, settings):
         configure(settings, CONSENT=f"{__name__}.refuse")
-        assert bronto(LANDING).note == NO_CONSENT
+        assert bronto(LANDING).note == Note.NO_CONSENT
 
     @pytest.mark.parametrize("persist", [None, "session", "cookie"])
     def test_without_it_nothing_is_read_kept_or_sent(self, settings, persist):
@@ -266,7 +266,7 @@ class TestConsent:
     def test_without_it_an_async_read_touches_no_session(self, settings):
         configure(settings, CONSENT=refuse, PERSIST="session")
         ahandle(request := get(LANDING, factory=AsyncRequestFactory, session=Forbidden()))
-        assert asyncio.run(request.abronto()).note == NO_CONSENT
+        assert asyncio.run(request.abronto()).note == Note.NO_CONSENT
 
     @pytest.mark.parametrize("hook", ["tests.nowhere.hook", "explode"])
     def test_a_failing_hook_is_no_consent_and_is_logged(self, settings, caplog, hook):
@@ -275,7 +275,7 @@ class TestConsent:
         order = FakeOrder()
         response = handle(request, lambda request: tracking.fill(order) or HttpResponse())
         assert order == FakeOrder()
-        assert request.bronto.note == NO_CONSENT
+        assert request.bronto.note == Note.NO_CONSENT
         assert not response.cookies
         assert "counts as no consent" in caplog.text
         assert DOCS_TID not in caplog.text
@@ -289,7 +289,7 @@ class TestConsent:
         configure(settings, CONSENT=lambda request: True, PERSIST="cookie")
         request = get(LANDING, headers={"Sec-GPC": "1", **COOKIES})
         assert not handle(request).cookies
-        assert request.bronto == Tracking(note=PRIVACY_CONTROL)
+        assert request.bronto == Tracking(note=Note.PRIVACY_CONTROL)
         assert order_in(request) == FakeOrder()
 
     @pytest.mark.parametrize("value", ["0", "", "true"])
@@ -331,7 +331,7 @@ class TestPersist:
             found.append(request.bronto)
             return HttpResponse()
 
-        ahandle(get(factory=AsyncRequestFactory, session=MemorySession(**{SESSION_KEY: f"1:{DOCS_TID}"})), view)
+        ahandle(get(factory=AsyncRequestFactory, session=MemorySession(**{SESSION_KEY: kept(DOCS_TID)})), view)
         assert [tracking.tid for tracking in found] == [DOCS_TID, DOCS_TID]
 
     def test_what_cannot_be_read_in_the_event_loop_still_reaches_the_order(self, settings, caplog):
@@ -339,11 +339,11 @@ class TestPersist:
         order = FakeOrder()
 
         async def view(request):
-            assert request.bronto.note == UNREADABLE
+            assert request.bronto.note == Note.UNREADABLE
             await sync_to_async(tracking.fill)(order)
             return HttpResponse()
 
-        ahandle(get(factory=AsyncRequestFactory, session=MemorySession(**{SESSION_KEY: f"1:{DOCS_TID}"})), view)
+        ahandle(get(factory=AsyncRequestFactory, session=MemorySession(**{SESSION_KEY: kept(DOCS_TID)})), view)
         assert order.tid == DOCS_TID
         assert "SynchronousOnlyOperation" in caplog.text
 
@@ -374,9 +374,9 @@ class TestPersist:
     def test_broken_session_is_logged_only(self, settings, caplog):
         configure(settings, PERSIST="session")
         assert handle(get(LANDING, session=BrokenSession())).status_code == 200
-        assert bronto(session=BrokenSession()).note == UNREADABLE
+        assert bronto(session=BrokenSession()).note == Note.UNREADABLE
         ahandle(request := get(factory=AsyncRequestFactory, session=BrokenSession()))
-        assert asyncio.run(request.abronto()).note == UNREADABLE
+        assert asyncio.run(request.abronto()).note == Note.UNREADABLE
         assert "ConnectionError" in caplog.text
         assert DOCS_TID not in caplog.text
 
@@ -386,45 +386,158 @@ class TestPersist:
         configure(settings, PERSIST="cookie")
         factory = RequestFactory if run is handle else AsyncRequestFactory
         response = run(factory().get(LANDING, secure=secure))
-        cookie = response.cookies[SIGNED_COOKIE]
+        cookie = response.cookies[COOKIE]
         assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
-        assert cookie["max-age"] == SIGNED_COOKIE_AGE == 2_592_000
+        assert cookie["max-age"] == COOKIE_AGE == 2_592_000
         assert bool(cookie["secure"]) is secure
         assert response["Vary"] == "Cookie"
-        found = bronto(headers={"Cookie": f"{SIGNED_COOKIE}={cookie.value}"})
+        found = bronto(headers={"Cookie": f"{COOKIE}={cookie.value}"})
         assert (found.tid, found.source) == (DOCS_TID, "signed_cookie")
 
     def test_forged_and_expired_cookies_are_nothing(self, settings, time_machine):
         configure(settings, PERSIST="cookie")
         time_machine.move_to(datetime.now(UTC))
-        value = handle(get(LANDING)).cookies[SIGNED_COOKIE].value
+        value = handle(get(LANDING)).cookies[COOKIE].value
         other_salt = HttpResponse()
-        other_salt.set_signed_cookie(SIGNED_COOKIE, f"1:{DOCS_TID}")
-        for forged in (value.replace("VO4AkA", "VO4AkB"), f"1:{DOCS_TID}", other_salt.cookies[SIGNED_COOKIE].value):
-            assert bronto(headers={"Cookie": f"{SIGNED_COOKIE}={forged}"}) == Tracking()
-        time_machine.shift(SIGNED_COOKIE_AGE - 60)
-        assert bronto(headers={"Cookie": f"{SIGNED_COOKIE}={value}"})
+        other_salt.set_signed_cookie(COOKIE, kept(DOCS_TID))
+        for forged in (value.replace("VO4AkA", "VO4AkB"), kept(DOCS_TID), other_salt.cookies[COOKIE].value):
+            assert bronto(headers={"Cookie": f"{COOKIE}={forged}"}) == Tracking()
+        time_machine.shift(COOKIE_AGE - 60)
+        assert bronto(headers={"Cookie": f"{COOKIE}={value}"})
         time_machine.shift(120)
-        assert bronto(headers={"Cookie": f"{SIGNED_COOKIE}={value}"}) == Tracking()
+        assert bronto(headers={"Cookie": f"{COOKIE}={value}"}) == Tracking()
+
+    @pytest.mark.parametrize("persist", ["session", "cookie"])
+    def test_name_and_lifetime_are_settings(self, settings, time_machine, persist):
+        configure(settings, PERSIST=persist, COOKIE_NAME="shop-mail", COOKIE_AGE=3600)
+        time_machine.move_to(datetime.now(UTC))
+        response = handle(get(LANDING, session=(session := MemorySession())))
+        headers = {"Cookie": f"shop-mail={response.cookies['shop-mail'].value}"} if persist == "cookie" else {}
+        assert response.cookies.get("shop-mail", {"max-age": 3600})["max-age"] == 3600
+
+        def found():
+            return bronto(session=MemorySession(**dict(session.items())), headers=headers)
+
+        time_machine.shift(3590)
+        assert found().tid == DOCS_TID
+        time_machine.shift(20)
+        assert found() == Tracking()
 
     def test_nothing_kept_is_read_once_persist_is_off(self, settings):
         configure(settings, PERSIST="cookie")
-        value = handle(get(LANDING)).cookies[SIGNED_COOKIE].value
+        value = handle(get(LANDING)).cookies[COOKIE].value
         configure(settings)
-        session = MemorySession(**{SESSION_KEY: f"1:{DOCS_TID}"})
-        assert not bronto(headers={"Cookie": f"{SIGNED_COOKIE}={value}"}, session=session)
+        session = MemorySession(**{SESSION_KEY: kept(DOCS_TID)})
+        assert not bronto(headers={"Cookie": f"{COOKIE}={value}"}, session=session)
         assert session.loads == 0
 
     def test_newest_of_kept_and_cookie(self, settings):
         configure(settings, PERSIST="session")
-        session = {SESSION_KEY: f"1:{make_tid(1_700_000_000)}"}
+        session = {SESSION_KEY: kept(make_tid(1_700_000_000))}
         older = {"Cookie": f"tid_a={make_tid(1_600_000_000)}"}
         newer = {"Cookie": f"tid_a={make_tid(1_800_000_000)}"}
         assert bronto(session=MemorySession(**session), headers=older).source == "session"
         assert bronto(session=MemorySession(**session), headers=newer).source == "cookie"
 
 
+@pytest.mark.parametrize("run", [handle, ahandle])
+@pytest.mark.parametrize("persist", ["session", "cookie"])
+class TestForgetting:
+    """CLEAR_AFTER_ORDER: what was kept serves one order."""
+
+    @pytest.fixture(autouse=True)
+    def settings_that_clear(self, settings, persist):
+        configure(settings, PERSIST=persist, CLEAR_AFTER_ORDER=True)
+
+    def visit(self, run, *, path="/", committed=True, kept_before=True):
+        """Have an order created in a request; return the session and the response."""
+        factory = RequestFactory if run is handle else AsyncRequestFactory
+        landed = run(get(LANDING, factory=factory, session=(session := MemorySession())))
+        cookie = landed.cookies.get(COOKIE)
+        headers = {"Cookie": f"{COOKIE}={cookie.value}"} if cookie else {}
+        later = MemorySession(**dict(session.items())) if kept_before else MemorySession()
+
+        def view(request):
+            tracking.fill(FakeOrder())
+            if committed:
+                tracking.active.get().order_committed()
+            return HttpResponse()
+
+        async def aview(request):
+            return await sync_to_async(view)(request)
+
+        request = get(path, factory=factory, session=later, headers=headers if kept_before else {})
+        return later, run(request, view if run is handle else aview)
+
+    def test_an_order_uses_it_up(self, run, persist):
+        session, response = self.visit(run)
+        assert SESSION_KEY not in session
+        if persist == "cookie":
+            assert (response.cookies[COOKIE].value, response.cookies[COOKIE]["max-age"]) == ("", 0)
+            assert response["Vary"] == "Cookie"
+        else:
+            assert session.modified
+            assert not response.cookies
+
+    def test_an_order_that_was_not_committed_does_not(self, run, persist):
+        session, response = self.visit(run, committed=False)
+        assert (SESSION_KEY in session) is (persist == "session")
+        assert not response.cookies
+
+    def test_not_unless_it_is_set(self, run, persist, settings):
+        configure(settings, PERSIST=persist)
+        session, response = self.visit(run)
+        assert (SESSION_KEY in session) is (persist == "session")
+        assert not response.cookies
+
+    def test_an_order_at_the_landing_itself_keeps_nothing(self, run, persist):
+        session, response = self.visit(run, path=LANDING)
+        assert SESSION_KEY not in session
+        assert response.cookies.get(COOKIE, SimpleNamespace(value="")).value == ""
+
+    def test_where_nothing_was_kept_nothing_is_written(self, run, persist):
+        session, response = self.visit(run, kept_before=False)
+        assert not session.modified
+        assert not response.cookies
+        assert not response.has_header("Vary")
+
+
 class TestOrders:
+    @pytest.mark.parametrize(
+        ("given", "note"),
+        [
+            ({}, Note.NO_CLICK),
+            ({"headers": {"Sec-GPC": "1"}}, Note.PRIVACY_CONTROL),
+            ({"headers": {"Cookie": "tid_a=junk"}}, Note.MALFORMED),
+            ({"user": SimpleNamespace(is_staff=True), "headers": COOKIES}, Note.STAFF),
+            (
+                {
+                    "user": SimpleNamespace(is_authenticated=True, is_staff=False),
+                    "session": MemorySession(hijack_history=["1"]),
+                    "headers": COOKIES,
+                },
+                Note.IMPERSONATED,
+            ),
+        ],
+    )
+    def test_say_why_they_have_no_tracking(self, given, note):
+        order = order_in(get(**given))
+        assert (order.attribution_source, order.attribution_seen_at, order.attribution_note) == ("", None, note)
+
+    def test_say_that_there_was_no_consent(self, settings):
+        configure(settings, CONSENT=refuse)
+        assert order_in(get(LANDING, headers=COOKIES)).attribution_note == Note.NO_CONSENT
+
+    def test_say_by_what_they_were_attributed(self, settings):
+        configure(settings, PERSIST="session")
+        order = order_in(get(LANDING))
+        assert (order.attribution_source, order.attribution_note) == ("query", "")
+        assert (datetime.now(UTC) - order.attribution_seen_at).total_seconds() < 60
+        order = order_in(get(session=MemorySession(**{SESSION_KEY: f"{int(time()) - 999}:{DOCS_TID}"})))
+        assert order.attribution_source == "session"
+        assert 990 < (datetime.now(UTC) - order.attribution_seen_at).total_seconds() < 1100
+        assert order_in(get(headers=COOKIES)).attribution_source == "cookie"
+
     def test_fills_tracking_address_and_user_agent(self):
         order = order_in(get(LANDING, REMOTE_ADDR="192.0.2.7", headers={"User-Agent": "Browser"}))
         assert order == FakeOrder(tid=DOCS_TID, origin_ip="192.0.2.7", origin_user_agent="Browser")
@@ -474,47 +587,26 @@ class TestOrders:
 
 
 class TestClientIp:
-    @pytest.mark.parametrize(
-        ("text", "address"),
-        [
-            ("192.0.2.7", "192.0.2.7"),
-            (" 192.0.2.7 ", "192.0.2.7"),
-            ("2001:DB8:0::1", "2001:db8::1"),
-            ("::ffff:192.0.2.7", "192.0.2.7"),
-            ("fe80::1%eth0", "fe80::1"),
-            ("192.0.2.7:8080", None),
-            ("[2001:db8::1]", None),
-            ("192.0.2.7, 198.51.100.1", None),
-            ("192.0.2.07", None),
-            ("unknown", None),
-            ("unix:", None),
-            ("", None),
-            ("1", None),
-            ("192.0.2.7\x00", None),
-            ("\u0661.1.1.1", None),
-            (None, None),
-        ],
-    )
-    def test_takes_only_addresses(self, settings, text, address):
-        assert parse_ip(text) == address
-        configure(settings, CLIENT_IP=lambda request: text)
-        assert client_ip(get(REMOTE_ADDR="198.51.100.9")) == address
-
-    @given(st.text())
-    @hypothesis_settings(deadline=None)
-    def test_survives_any_text(self, text):
-        assert parse_ip(text) is None or parse_ip(parse_ip(text)) == parse_ip(text)
-
     def test_remote_addr_by_default_and_nothing_else(self):
-        assert client_ip(get(REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": "203.0.113.1"})) == "192.0.2.7"
+        assert address(get(REMOTE_ADDR="192.0.2.7", headers={"X-Forwarded-For": "203.0.113.1"})) == "192.0.2.7"
         request = get()
         del request.META["REMOTE_ADDR"]
-        assert client_ip(request) is None
+        assert address(request) is None
+
+    @pytest.mark.parametrize(("text", "expected"), [(" ::ffff:192.0.2.7 ", "192.0.2.7"), ("unknown", None), (7, None)])
+    def test_a_hook_decides_and_its_answer_is_parsed(self, settings, text, expected):
+        configure(settings, CLIENT_IP=lambda request: text)
+        assert address(get(REMOTE_ADDR="198.51.100.9")) == expected
+
+    def test_behind_proxies(self, settings):
+        configure(settings, CLIENT_IP=client_ip.behind(proxies=1))
+        assert address(get(headers={"X-Forwarded-For": "10.0.0.1, 203.0.113.1"})) == "203.0.113.1"
+        assert address(get()) is None
 
     @pytest.mark.parametrize("hook", ["tests.nowhere.hook", "explode"])
     def test_a_failing_hook_gives_none_and_is_logged(self, settings, caplog, hook):
         configure(settings, CLIENT_IP=explode if hook == "explode" else hook)
-        assert client_ip(get(REMOTE_ADDR="192.0.2.7")) is None
+        assert address(get(REMOTE_ADDR="192.0.2.7")) is None
         assert "CLIENT_IP" in caplog.text
         assert DOCS_TID not in caplog.text
 
@@ -675,7 +767,16 @@ def error(request):
     raise ZeroDivisionError
 
 
+def page(request):
+    page.rendered += 1
+    return HttpResponse(f"page {page.rendered}")
+
+
+page.rendered = 0
+
+
 urlpatterns = [
+    path("page/", page),
     path("checkout/", checkout),
     path("acheckout/", acheckout),
     path("error/", error),
@@ -709,7 +810,7 @@ class TestWholeStack:
         client = client_class()
         assert self.fetch(client, page).content.decode() == " 127.0.0.1"
         landing = self.fetch(client, f"{page}?_bta_tid={DOCS_TID}")
-        assert set(landing.cookies) == {SIGNED_COOKIE if persist == "cookie" else settings.SESSION_COOKIE_NAME}
+        assert set(landing.cookies) == {COOKIE if persist == "cookie" else settings.SESSION_COOKIE_NAME}
         assert landing["Vary"] == "Cookie"
         response = self.fetch(client, page)
         assert response.content.decode() == f"{DOCS_TID} 127.0.0.1"
@@ -731,3 +832,50 @@ class TestWholeStack:
         client = client_class(raise_request_exception=False)
         assert self.fetch(client, f"/error/{LANDING[1:]}").status_code == 500
         assert tracking.current() is None
+
+
+class TestCaches:
+    """A page that can be cached stays so: Django's own cache middleware, ours inside it."""
+
+    @pytest.fixture(autouse=True)
+    def stack(self, settings):
+        settings.ROOT_URLCONF = __name__
+        settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+        settings.MIDDLEWARE = [
+            "django.middleware.cache.UpdateCacheMiddleware",
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "bronto_orders.middleware.TrackingMiddleware",
+            "django.middleware.cache.FetchFromCacheMiddleware",
+        ]
+        cache.clear()
+        page.rendered = 0
+        yield
+        cache.clear()
+
+    @pytest.mark.parametrize("persist", [None, "session", "cookie"])
+    @pytest.mark.parametrize("client_class", [Client, AsyncClient])
+    def test_the_second_visitor_is_served_from_the_cache(self, settings, client_class, persist):
+        configure(settings, PERSIST=persist, CLEAR_AFTER_ORDER=True)
+
+        def visit(**cookies):
+            client = client_class()
+            client.cookies = SimpleCookie(cookies)
+            return TestWholeStack().fetch(client, "/page/")
+
+        first, second = visit(), visit(**{DOCS_COOKIE: LINK_TID, COOKIE: "whatever"})
+        assert first.content == second.content == b"page 1"
+        assert not first.has_header("Vary")
+        assert not second.cookies
+
+    @pytest.mark.parametrize("persist", ["session", "cookie"])
+    def test_what_is_kept_for_one_visitor_reaches_no_other(self, settings, persist):
+        configure(settings, PERSIST=persist)
+        address = f"/page/?_bta_tid={DOCS_TID}"
+        assert Client().get(address).cookies
+        stranger = Client()
+        stranger.cookies = SimpleCookie({"known": "visitor"})
+        answer = stranger.get(address)
+        assert answer.content == b"page 2"
+        assert Client().get("/page/").content == b"page 3"
+        assert not Client().get("/page/").cookies

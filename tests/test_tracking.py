@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bronto_orders import tracking
-from bronto_orders.tracking import MALFORMED, NOTHING, SEVERAL_COOKIES, Tracking
+from bronto_orders.tracking import NOTHING, Note, Source, Tracking
 
 #: Both from public material: the documents' own example, and a link that was mailed.
 DOCS_TID = "3.Ag.AQ.AQ.AQ.AQ.AQ.t..l.AQ.n.VO4AkA.VO4AkA.G89Jow"
@@ -32,6 +32,10 @@ class FakeOrder:
     tracking_cookie_value: str = ""
     origin_ip: str | None = None
     origin_user_agent: str = ""
+    # Other tests are about what is sent; these have tests of their own.
+    attribution_source: str = field(default="", compare=False)
+    attribution_seen_at: datetime | None = field(default=None, compare=False)
+    attribution_note: str = field(default="", compare=False)
 
 
 class FakeAttribution:
@@ -44,6 +48,8 @@ class FakeAttribution:
         if self.error:
             raise self.error
         return self.given
+
+    def order_committed(self): ...
 
 
 def stamp(seconds):
@@ -165,6 +171,24 @@ class TestShape:
             found = tracking.read(query=text, cookies={f"tid_{text}": text, "tid_a": text}, kept=lambda: NOTHING)
             assert set(found.tid + found.cookie_value) <= SAFE
 
+    @given(ANY_TEXT, ANY_TEXT)
+    @settings(deadline=None)
+    def test_source_and_note_are_codes_whatever_is_stated(self, source, note):
+        made = Tracking(tid=DOCS_TID, source=source, note=note)
+        for code in (made.source, made.note):
+            assert set(code) <= set("abcdefghijklmnopqrstuvwxyz_")
+            assert len(code) <= 32
+        assert made.source
+        assert Tracking(note=note).source == ""
+
+    @given(TIDS)
+    @settings(deadline=None)
+    def test_what_is_decoded_of_any_tid_can_be_stored(self, tid):
+        made = Tracking(tid=tid)
+        assert made.site_id is None or 0 <= made.site_id < 2**64
+        assert len(made.stamps) <= 2
+        assert made.issued_at is None or made.issued_at in made.stamps
+
     @given(TIDS)
     @settings(deadline=None)
     def test_every_tid_survives_encoding_and_keeping(self, tid):
@@ -176,7 +200,7 @@ class TestShape:
 class TestTracking:
     def test_is_false_when_empty(self):
         assert not Tracking()
-        assert not Tracking(note="no consent")
+        assert not Tracking(note="no_consent")
         assert Tracking().source == ""
 
     def test_stated_by_code_is_explicit(self):
@@ -185,15 +209,15 @@ class TestTracking:
     @pytest.mark.parametrize("half", [{"cookie_name": DOCS_COOKIE}, {"cookie_value": DOCS_TID}])
     def test_half_a_pair_is_none(self, half):
         made = Tracking(**half)
-        assert (made.cookie_name, made.cookie_value, made.note) == ("", "", MALFORMED)
+        assert (made.cookie_name, made.cookie_value, made.note) == ("", "", Note.MALFORMED)
 
     def test_malformed_half_leaves_the_good_one(self):
         made = Tracking(tid=DOCS_TID, cookie_name="x", cookie_value="y")
-        assert (made.tid, made.cookie_name, made.cookie_value, made.note) == (DOCS_TID, "", "", MALFORMED)
+        assert (made.tid, made.cookie_name, made.cookie_value, made.note) == (DOCS_TID, "", "", Note.MALFORMED)
 
     @pytest.mark.parametrize("odd", [None, 3, b"3", ["3"]])
     def test_other_types_are_left_out(self, odd):
-        assert Tracking(tid=odd) == Tracking(cookie_name=odd, cookie_value=odd) == Tracking(note=MALFORMED)
+        assert Tracking(tid=odd) == Tracking(cookie_name=odd, cookie_value=odd) == Tracking(note=Note.MALFORMED)
 
     def test_repr_tells_no_value(self):
         text = repr(Tracking(tid=DOCS_TID, cookie_name=DOCS_COOKIE, cookie_value=LINK_TID, source="query"))
@@ -218,6 +242,81 @@ class TestTracking:
         assert Tracking(tid=tid).issued_at == issued_at
         assert Tracking(cookie_name="tid_a" if tid else "", cookie_value=tid).issued_at == issued_at
 
+    @pytest.mark.parametrize(
+        ("part", "number"),
+        [
+            ("gI4", 32910),  # as the same link says in its ssid
+            ("Ag", 2),
+            ("AA", 0),
+            ("", None),
+            ("A", None),
+            ("AAAAA", None),
+            ("__________", 2**56 - 1),
+            ("___________", None),
+        ],
+    )
+    def test_site_id(self, part, number):
+        tid = DOCS_TID.replace("3.Ag.", f"3.{part}.")
+        assert Tracking(tid=tid).site_id == Tracking(cookie_name="tid_a", cookie_value=tid).site_id == number
+
+    def test_stamps_in_their_order(self):
+        tid = DOCS_TID.replace("VO4AkA.VO4AkA", "W9oUHw.VO4AkA")
+        assert [stamp.year for stamp in Tracking(tid=tid).stamps] == [2018, 2015]
+        assert Tracking(tid=tid.replace("W9oUHw", "")).stamps == (datetime(2015, 2, 25, 17, 4, 16, tzinfo=UTC),)
+        assert Tracking().stamps == ()
+        assert Tracking().site_id is None
+
+    def test_source_and_note_are_plain_text(self):
+        for made in (Tracking(tid=DOCS_TID, source=Source.QUERY), Tracking(tid=DOCS_TID), Tracking(note=Note.STAFF)):
+            assert type(made.source) is type(made.note) is str
+        assert Tracking(note="<b>").note == Note.MALFORMED
+        assert Tracking(tid=DOCS_TID, source="an import of mine").source == Source.EXPLICIT
+        assert Tracking(tid=DOCS_TID, source="erp_import").source == "erp_import"
+
+
+class TestMerge:
+    STAMPS = st.integers(1_600_000_000, 1_700_000_000)
+    CLICKS = st.builds(
+        lambda seconds, source, dated: Tracking(
+            tid=make_tid(seconds) if dated else f"3{'.' * 14}{seconds}", source=source
+        ),
+        STAMPS,
+        st.sampled_from(["session", "cookie", "query", "explicit"]),
+        st.booleans(),
+    )
+    ANY = st.one_of(CLICKS, st.builds(lambda note: Tracking(note=note), st.sampled_from(["", *Note.values])))
+
+    @given(ANY, ANY)
+    def test_is_one_of_the_two_and_empty_only_if_both_are(self, one, other):
+        merged = one.merge(other)
+        assert merged in (one, other)
+        assert bool(merged) == (bool(one) or bool(other))
+
+    @given(ANY)
+    def test_nothing_and_itself_change_nothing(self, one):
+        assert one.merge(NOTHING) == NOTHING.merge(one) == one.merge(one) == one
+
+    @given(ANY, ANY)
+    def test_merging_again_changes_nothing(self, one, other):
+        merged = one.merge(other)
+        assert merged.merge(other) == one.merge(merged) == merged
+
+    @given(STAMPS, STAMPS)
+    def test_the_later_wins_from_either_side(self, one, other):
+        clicks = [Tracking(tid=make_tid(seconds), source="session") for seconds in (one, other)]
+        assert clicks[0].merge(clicks[1]) == clicks[1].merge(clicks[0]) == max(clicks, key=lambda it: it.issued_at)
+
+    @given(CLICKS)
+    def test_a_click_happening_now_wins_from_either_side(self, other):
+        now = Tracking(tid=make_tid(1), source="query")
+        if other.source != "query":
+            assert now.merge(other) == other.merge(now) == now
+
+    def test_of_two_empty_ones_the_one_that_says_why(self):
+        why = Tracking(note="no_consent")
+        assert why.merge(NOTHING) is why
+        assert NOTHING.merge(why) is why
+
 
 class TestCookies:
     def test_none(self):
@@ -230,7 +329,7 @@ class TestCookies:
         assert found.seen_at is not None
 
     def test_malformed_ones_are_passed_over(self):
-        assert tracking.from_cookies({"tid_a": "x"}) == Tracking(note=MALFORMED)
+        assert tracking.from_cookies({"tid_a": "x"}) == Tracking(note=Note.MALFORMED)
         assert tracking.from_cookies({"tid_a": "x", "tid_b": DOCS_TID}).cookie_name == "tid_b"
 
     @pytest.mark.parametrize("names", ["abc", "bca", "cab", "cba"])
@@ -242,7 +341,7 @@ class TestCookies:
     @pytest.mark.parametrize("other", [make_tid(1_700_000_000, delivery="Ag"), "3" + "." * 14])
     def test_none_when_the_newest_cannot_be_told(self, other):
         found = tracking.from_cookies({"tid_a": make_tid(1_700_000_000), "tid_b": other})
-        assert found == Tracking(note=SEVERAL_COOKIES)
+        assert found == Tracking(note=Note.SEVERAL_COOKIES)
 
     def test_one_value_under_two_names_is_one_click(self):
         undated = "3" + "." * 14
@@ -295,12 +394,12 @@ class TestLastClick:
         assert found.source == "session"
 
     def test_says_why_there_is_none(self):
-        assert self.read(query="junk").note == MALFORMED
-        assert self.read(query="").note == MALFORMED
-        assert self.read(cookie="junk").note == MALFORMED
+        assert self.read(query="junk").note == Note.MALFORMED
+        assert self.read(query="").note == Note.MALFORMED
+        assert self.read(cookie="junk").note == Note.MALFORMED
         assert (
             tracking.read(query=None, cookies={"tid_a": self.UNDATED, "tid_b": self.OLD}, kept=Tracking).note
-            == SEVERAL_COOKIES
+            == Note.SEVERAL_COOKIES
         )
 
 
@@ -386,6 +485,65 @@ class TestFill:
         activate(FakeAttribution(error=KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             self.fill()
+
+
+class TestAttribution:
+    """How an order says by what it was attributed, or why it was not."""
+
+    NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
+    def filled(self, *, attribution=None, **given):
+        order = FakeOrder(**given)
+        token = tracking.active.set(attribution)
+        try:
+            tracking.fill(order)
+        finally:
+            tracking.active.reset(token)
+        return order.attribution_source, order.attribution_seen_at, order.attribution_note
+
+    def made(self, *, attribution=None, **given):
+        return self.filled(attribution=FakeAttribution(tracking.Origin(Tracking(**given))))
+
+    def test_source_and_time(self):
+        assert self.made(tid=DOCS_TID, source="session", seen_at=self.NOW) == ("session", self.NOW, "")
+        pair = {"cookie_name": DOCS_COOKIE, "cookie_value": LINK_TID}
+        assert self.made(**pair, source="cookie", seen_at=self.NOW) == ("cookie", self.NOW, "")
+
+    def test_why_not(self):
+        assert self.made(note="no_consent") == ("", None, "no_consent")
+        assert self.made() == ("", None, Note.NO_CLICK)
+
+    def test_a_note_about_what_was_left_out_is_of_no_interest_where_there_is_something(self):
+        assert self.made(tid=DOCS_TID, note="malformed") == ("explicit", None, "")
+
+    def test_explicit_values_win(self):
+        origin = tracking.Origin(Tracking(tid=DOCS_TID, source="query", seen_at=self.NOW))
+        for attribution in (None, FakeAttribution(origin), FakeAttribution(tracking.Origin(Tracking(note="staff")))):
+            assert self.filled(attribution=attribution, tid="given") == ("explicit", None, "")
+            told = self.filled(attribution=attribution, tid="given", attribution_source="erp")
+            assert told == ("erp", None, "")
+
+    def test_outside_of_anything_nothing_is_said(self):
+        assert self.filled() == ("", None, "")
+
+    def test_stated_by_code(self):
+        order = FakeOrder()
+        with tracking.use(Tracking(tid=DOCS_TID, source="erp_import", seen_at=self.NOW)):
+            tracking.fill(order)
+        assert (order.attribution_source, order.attribution_seen_at) == ("erp_import", self.NOW)
+        for stated, note in ((NOTHING, Note.WITHHELD), (Tracking(note="staff"), Note.STAFF)):
+            with tracking.use(stated):
+                tracking.fill(order := FakeOrder())
+            assert (order.attribution_source, order.attribution_note) == ("", note)
+
+    def test_a_failure_is_told(self):
+        failing = FakeAttribution(error=RuntimeError())
+        assert self.filled(attribution=failing) == ("", None, Note.UNREADABLE)
+
+    def test_every_code_fits_its_column_and_has_words(self):
+        for code in (*Source, *Note):
+            assert code.label
+            assert tracking._is_code(code.value)
 
 
 class TestUse:

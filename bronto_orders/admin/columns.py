@@ -8,6 +8,7 @@ from typing import cast
 
 from django.utils import formats, timezone
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,6 +16,7 @@ from bronto_orders.currencies import EXPONENTS
 from bronto_orders.delivery.explain import column_label
 from bronto_orders.models import Order, SyncState
 from bronto_orders.payloads import DEFAULT_EXPONENT, quantize
+from bronto_orders.tracking import Note, Source
 
 EMPTY = "–"  # noqa: RUF001
 
@@ -127,6 +129,16 @@ def total(order: Order) -> str:
 def is_tracked(order: Order) -> bool:
     """Tell whether the shop knows the e-mail behind the order."""
     return bool(order.tid or order.tracking_cookie_value)
+
+
+def attribution(order: Order) -> str:
+    """Return by what the order came to its tracking, and when, or why it has none."""
+    known, code = (Source, order.attribution_source) if is_tracked(order) else (Note, order.attribution_note)
+    words = capfirst(str(dict(known.choices).get(code, code.replace("_", " "))))
+    if known is Note:
+        return words or _("The order was not made in a shopper's visit")
+    seen_at = order.attribution_seen_at
+    return words or EMPTY if seen_at is None else format_html("{}, {}", words, past(seen_at))
 
 
 def tracking(order: Order) -> str:

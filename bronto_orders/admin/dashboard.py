@@ -17,8 +17,9 @@ from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.functional import Promise, SimpleLazyObject
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
 from bronto_orders.admin.attempts import people, trigger_words
@@ -176,19 +177,23 @@ class DashboardAdmin(OrderPages):
             enabled = bronto_settings.delivery.enabled
         except BrontoConfigurationError as error:
             return {**context, "misconfigured": str(error)}
-        hours = figures.hours(using=using)
+        hours, untaken = figures.hours(using=using), figures.untaken(using=using)
         resyncs = running(using=using)
         names = people(run.trigger for run, _done in resyncs)
         return {
             **context,
-            "cards": [self.card(request, one, hours, enabled=enabled) for one in overviews],
+            "cards": [
+                self.card(request, one, hours, untaken.get(one.account, 0), enabled=enabled) for one in overviews
+            ],
             "resyncs": [
                 (run, done, past(run.created_at), trigger_words(run.trigger, names), self._run_url(run))
                 for run, done in resyncs
             ],
         }
 
-    def card(self, request: HttpRequest, account: Overview, hours: Sequence[figures.Hour], *, enabled: bool) -> Card:
+    def card(
+        self, request: HttpRequest, account: Overview, hours: Sequence[figures.Hour], untaken: int, *, enabled: bool
+    ) -> Card:
         """Return what the page shows of one account."""
         states = [(state, str(state.label), account.counts.get(state, 0)) for state in SyncState]
         named = account.reasons[:REASONS]
@@ -199,7 +204,7 @@ class DashboardAdmin(OrderPages):
                 Link(label, number(count), self._filtered(account, sync_state__exact=state), state)
                 for state, label, count in states
             ],
-            facts=_facts(account),
+            facts=[*_facts(account), *self._tracking_facts(account, untaken)],
             chart=chart(account.account, hours),
             reasons=[
                 Link(
@@ -213,6 +218,15 @@ class DashboardAdmin(OrderPages):
             more_reasons=len(account.reasons) - len(named),
             commands=_commands(account) if self.has_operate_permission(request) else [],
         )
+
+    def _tracking_facts(self, account: Overview, untaken: int) -> list[tuple[str, str]]:
+        if not untaken:
+            return []
+        words = ngettext(
+            "%(count)s order among the newest %(newest)s", "%(count)s orders among the newest %(newest)s", untaken
+        ) % {"count": number(untaken), "newest": number(figures.NEWEST)}
+        url = self._filtered(account, tracking="refused")
+        return [(_("Tracking not taken"), format_html('<a href="{}">{}</a>', url, words))]
 
     def _filtered(self, account: Overview, **filters: str) -> str:
         """Return the address of the list of an account's orders."""

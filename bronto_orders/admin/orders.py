@@ -81,7 +81,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
         ]}),
         (_("Delivery to Bronto"), {"classes": ["bronto-compact"], "fields": [
             ("state", "reason"), "sync_message", ("attempts", "next_try", "last_sent_ago"),
-            ("whereabouts", "bronto_order_id", "bronto_updated_at"), "tracking",
+            ("whereabouts", "bronto_order_id", "bronto_updated_at"), ("tracking", "attribution"),
         ]}),
         (_("Amounts"), {"classes": ["bronto-compact"], "fields": [
             ("currency", "grand_total", "subtotal"), ("discount_amount", "tax_amount", "shipping_amount"),
@@ -96,7 +96,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
     ]  # fmt: skip
     delivery_fields = [
         "state", "reason", "sync_message", "attempts", "next_try", "last_sent_ago", "whereabouts", "bronto_order_id",
-        "bronto_updated_at", "tracking",
+        "bronto_updated_at", "tracking", "attribution",
     ]  # fmt: skip
     #: Bronto never changes these of an order, so the shop should not either.
     identity_fields = ["customer_order_id", "account"]
@@ -178,6 +178,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
             context["dashboard_url"] = self.dashboard_url()
             context["unlisted_items"] = EDITABLE if has_many_items(order) else 0
             context["revision"] = request.POST.get(REVISION, str(order.revision))
+            context["tracking_trouble"] = explain.tracking_trouble(order)
             if self.has_view_diff_permission(request, order):
                 context["diff_url"] = self.order_url("diff", order)
             if self.has_resync_permission(request, order):
@@ -222,6 +223,10 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
     @admin.display(description=_("tracking"))
     def tracking(self, order: Order) -> str:
         return columns.tracking(order)
+
+    @admin.display(description=_("attribution"))
+    def attribution(self, order: Order) -> str:
+        return columns.attribution(order)
 
     @admin.display(description=_("whereabouts"))
     def whereabouts(self, order: Order) -> str:

@@ -7,9 +7,10 @@ from rest_framework.throttling import ScopedRateThrottle
 READ: Final = "bronto_orders"
 WRITE: Final = "bronto_orders_write"
 REMOTE: Final = "bronto_orders_remote"
+LANDING: Final = "bronto_orders_tracking"
 
 #: What holds for a scope that ``DEFAULT_THROTTLE_RATES`` does not name. A rate of None there means no limit.
-RATES: Final = {READ: "300/min", WRITE: "600/min", REMOTE: "30/min"}
+RATES: Final = {READ: "300/min", WRITE: "600/min", REMOTE: "30/min", LANDING: "120/min"}
 
 
 class ScopeThrottle(ScopedRateThrottle):

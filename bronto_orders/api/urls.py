@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from bronto_orders.api import views
+from bronto_orders.api import landing, views
 
 app_name = "bronto_orders"
 
 urlpatterns = [
     path("accounts/", views.Accounts.as_view(), name="accounts"),
+    path("tracking/", landing.Landing.as_view(), name="tracking"),
     path("orders/", views.Orders.as_view(), name="orders"),
     # The longer ones first: a number may hold slashes.
     path("orders/<str:account>/<path:customer_order_id>/diff/", views.OrderDiff.as_view(), name="order-diff"),

@@ -16,6 +16,7 @@ from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import environment
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import AccountStatus, LineItem, Order, SyncAttempt, SyncState
+from bronto_orders.tracking import Tracking
 
 #: Seconds for which an order may be due before somebody should ask where the workers are.
 LATE_SECONDS = 600.0
@@ -197,6 +198,20 @@ def _synced(order: Order, now: datetime, around: Surroundings) -> str:
         return _("Bronto has the order as the shop has it. Nothing to do.")
     seconds = (now - order.synced_at).total_seconds()
     return _("Bronto took the order %(span)s ago. Nothing to do.") % {"span": span(seconds)}
+
+
+def tracking_trouble(order: Order) -> str:
+    """Say what it means that Bronto has not taken the order's tracking, and what to do; empty if that is not so."""
+    value = order.tid or order.tracking_cookie_value
+    if order.has_tracking is not False or not value:
+        return ""
+    site = Tracking(tid=value).site_id
+    text = _(
+        "Bronto took the order, but not its tracking, so it credits the order to no e-mail. A single one may come of a "
+        "link that was altered or made up: nothing to do. If there are many, have it checked whether the shop's "
+        "campaign links belong to this Bronto account."
+    )
+    return text if site is None else " ".join([text, _("This one names the site %(site)s.") % {"site": site}])
 
 
 def _skipped(order: Order) -> str:

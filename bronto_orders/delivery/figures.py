@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, DateTimeField, ExpressionWrapper, Func, IntegerField, Min, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -23,6 +24,7 @@ from django.utils.crypto import salted_hmac
 from bronto_orders.client.patience import PatientCache
 from bronto_orders.delivery import environment
 from bronto_orders.models import DbNow, Order, SyncAttempt, SyncState
+from bronto_orders.models.order import UNTRACKED
 
 Outcome = SyncAttempt.Outcome
 
@@ -38,6 +40,8 @@ WORTH_KEEPING = 10_000
 #: Seconds until all orders are counted afresh. Deleted orders are counted for that long.
 KEEP_ORDERS = 600
 KEEP_HOURS = 24 * 3600
+#: Orders among which those are counted whose tracking was not taken.
+NEWEST = 10_000
 #: Attempts of past hours that one look reads. Where there are more, the next looks read on.
 MOST_ATTEMPTS = 100_000
 
@@ -119,6 +123,17 @@ def orders(*, using: str) -> dict[str, Orders]:
         if (rest := totals.get(account, 0) - sum(one.by_state.values())) > 0:
             one.by_state[SyncState.SYNCED] = rest
     return found
+
+
+def untaken(*, using: str) -> dict[str, int]:
+    """Return of how many of the newest orders of each account Bronto has not taken the tracking that was sent.
+
+    Of the newest only: what was wrong last year helps nobody, and not every database has the index that finds all.
+    """
+    orders = Order.objects.using(using).order_by()
+    oldest = Subquery(Order.objects.order_by("-pk").values("pk")[NEWEST - 1 : NEWEST])
+    newest = orders.filter(~UNTRACKED, has_tracking=False, pk__gte=Coalesce(oldest, 0))
+    return dict(newest.values_list("account").annotate(count=Count("*")))
 
 
 class _Totals(TypedDict):

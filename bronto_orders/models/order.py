@@ -59,6 +59,14 @@ class Order(Deliverable):
     tid = models.CharField(_("tracking ID"), max_length=255, blank=True, default="")
     tracking_cookie_name = models.CharField(_("tracking cookie name"), max_length=255, blank=True, default="")
     tracking_cookie_value = models.CharField(_("tracking cookie value"), max_length=1024, blank=True, default="")
+    #: How the order came by its tracking, and why it has none: codes such as those of ``tracking.Source`` and
+    #: ``tracking.Note``, filled when the order is created, and never sent.
+    attribution_source = models.CharField(_("attributed by"), max_length=32, blank=True, default="", editable=False)
+    #: When the shop saw the click, or the cookie that remembers it.
+    attribution_seen_at = models.DateTimeField(_("click seen"), null=True, blank=True, editable=False)
+    attribution_note = models.CharField(
+        _("not attributed because"), max_length=32, blank=True, default="", editable=False
+    )
     #: Only processed orders count in Bronto's revenue figures.
     processed = models.BooleanField(_("processed"), default=False)
     shipped = models.BooleanField(_("shipped"), default=False)
@@ -129,6 +137,7 @@ class Order(Deliverable):
         super().save_base(raw, *args, **kwargs)
         if inserting:
             newborn.remember(self.pk, self._state.db or DEFAULT_DB_ALIAS)
+            tracking.announce(self._state.db or DEFAULT_DB_ALIAS)
 
 
 class LineItem(models.Model):

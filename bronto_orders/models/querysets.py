@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
 
-from bronto_orders import signals
+from bronto_orders import signals, tracking
 from bronto_orders.models import newborn
 from bronto_orders.models.deliverable import DELIVERY_COLUMNS, IGNORED_BY_STAFF, MARKS, Presence, SyncState
 from bronto_orders.models.functions import DbNow
@@ -79,6 +79,7 @@ class OrderQuerySet(QuerySet["Order"]):
                 for order in created:
                     newborn.remember(order.pk, using)
         if orders:
+            tracking.announce(using)
             signals.orders_marked.send_robust(self.model, using=using)
         return created
 

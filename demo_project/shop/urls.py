@@ -13,5 +13,6 @@ urlpatterns = [
     path("cart/", views.cart, name="cart"),
     path("cart/<slug:slug>/", views.change, name="change"),
     path("checkout/", views.checkout, name="checkout"),
+    path("privacy/", views.privacy, name="privacy"),
     path("thanks/<int:pk>/", views.thanks, name="thanks"),
 ]

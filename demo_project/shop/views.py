@@ -14,6 +14,7 @@ from demo_project.shop.cart import Cart
 from demo_project.shop.forms import CheckoutForm, QuantityForm
 from demo_project.shop.models import Product, Purchase
 from demo_project.shop.orders import place_order
+from demo_project.shop.privacy import COOKIE, REFUSED, consent
 
 #: Session key of the purchases that this visitor made and may look at.
 PURCHASES = "purchases"
@@ -89,6 +90,19 @@ def checkout(request: HttpRequest) -> HttpResponse:
     cart.clear()
     request.session[PURCHASES] = [*request.session.get(PURCHASES, []), purchase.pk]
     return redirect(purchase)
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+def privacy(request: HttpRequest) -> HttpResponse:
+    if request.method == "GET":
+        return render(request, "shop/privacy.html", {"is_allowed": consent(request)})
+    response = redirect("shop:privacy")
+    if request.POST.get("choice") == REFUSED:
+        response.set_cookie(COOKIE, REFUSED, httponly=True, samesite="Lax")
+    else:
+        response.delete_cookie(COOKIE, samesite="Lax")
+    return response
 
 
 @require_GET

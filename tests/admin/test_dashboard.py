@@ -111,6 +111,20 @@ class TestPage:
         assert content.count("<title>") == 24 + 1
         assert "Nothing was sent." not in content
 
+    def test_tracking_that_bronto_did_not_take(self, admin_client, monkeypatch, settings):
+        settings.BRONTO_ORDERS = TWO
+        make(1, tid="3.a", has_tracking=True)
+        make(2, tid="", has_tracking=False)
+        make(1, "outlet", tid="3.a", has_tracking=None)
+        assert "Tracking not taken" not in page(admin_client)
+        make(2, tid="3.a", has_tracking=False)
+        make(1, "outlet", tracking_cookie_name="tid_a", tracking_cookie_value="3.a", has_tracking=False)
+        content = page(admin_client)
+        for account, text in {"default": "2 orders among", "outlet": "1 order among"}.items():
+            query = f"?tracking=refused&account={account}"
+            assert f'<a href="{LIST}{query.replace("&", "&amp;")}">{text} the newest 10,000</a>' in content
+            assert admin_client.get(LIST + query).context["cl"].result_count == int(text[0])
+
     def test_a_day_without_traffic(self, admin_client):
         content = page(admin_client)
         assert "Nothing was sent." in content
@@ -143,8 +157,8 @@ class TestPage:
             hold(f"shop-{n}", held_reason="outage")
         environment.environment("default")  # which a process asks once
         # Session, user; orders, owed, under way, given up; accounts; attempts of past hours, twice, and of this one;
-        # resyncs.
-        with django_assert_num_queries(11):
+        # tracking that was not taken; resyncs.
+        with django_assert_num_queries(12):
             page(admin_client)
 
     def test_settings_that_are_wrong_are_told(self, admin_client, settings):

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from bronto_orders.admin.items import EDITABLE, NumberField
 from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
 from tests.admin.conftest import LIST, fields_of, staff, url
 from tests.factories import LineItemFactory, OrderFactory
+from tests.test_tracking import DOCS_TID
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_bronto")]
 
@@ -278,3 +280,70 @@ def test_the_buttons_are_links_to_pages(admin_client):
     page = admin_client.get(url("change", order)).content.decode()
     assert f'<a href="{url("resync", order)}">Resync</a>' in page
     assert f'<a href="{url("diff", order)}">Diff</a>' in page
+
+
+class TestAttribution:
+    """The form says in words by what an order was attributed, or why it was not."""
+
+    @pytest.mark.parametrize(
+        ("columns", "words"),
+        [
+            ({"tid": DOCS_TID, "attribution_source": "query"}, "The campaign link itself, 3 h ago"),
+            ({"tid": DOCS_TID, "attribution_source": "session"}, "A campaign link, kept in the session, 3 h ago"),
+            (
+                {"tracking_cookie_name": "tid_a", "tracking_cookie_value": DOCS_TID, "attribution_source": "cookie"},
+                "The cookie of Bronto's script, 3 h ago",
+            ),
+            (
+                {"tid": DOCS_TID, "attribution_source": "explicit", "attribution_seen_at": None},
+                "Given with the order",
+            ),
+            ({"tid": DOCS_TID, "attribution_source": "erp_import", "attribution_seen_at": None}, "Erp import"),
+            ({"tid": DOCS_TID, "attribution_seen_at": None}, "–"),  # noqa: RUF001
+            ({"attribution_note": "no_consent"}, "There was no consent"),
+            ({"attribution_note": "staff"}, "Staff placed the order"),
+            ({"attribution_note": "an_own_reason"}, "An own reason"),
+            ({}, "The order was not made in a shopper's visit"),
+        ],
+    )
+    def test_in_words(self, admin_client, columns, words):
+        seen_at = timezone.now() - timedelta(hours=3, minutes=5)
+        order = OrderFactory(**{"tid": "", "attribution_seen_at": seen_at, **columns})
+        content = admin_client.get(url("change", order)).content.decode()
+        shown = re.sub(r"<[^>]*>", "", content)
+        assert words in unescape(shown)
+        assert ('name="attribution_source"' in content) is False
+
+    def test_is_not_asked_for_when_an_order_is_added(self, admin_client):
+        assert "ttribution" not in admin_client.get(f"{LIST}add/").content.decode()
+
+    def test_hostile_codes_are_text(self, admin_client):
+        order = OrderFactory(tid=DOCS_TID, attribution_source="<script>alert(1)</script>")
+        other = OrderFactory(tid="", attribution_note="<script>alert(2)</script>")
+        for one in (order, other):
+            assert "<script>alert" not in admin_client.get(url("change", one)).content.decode()
+
+    @pytest.mark.parametrize(
+        ("columns", "told"),
+        [
+            ({"has_tracking": False}, True),
+            ({"has_tracking": True}, False),
+            ({"has_tracking": None}, False),
+            ({"has_tracking": False, "tid": ""}, False),
+        ],
+    )
+    def test_tracking_that_bronto_did_not_take_is_told_with_what_to_do(self, admin_client, columns, told):
+        order = OrderFactory(tid=DOCS_TID)
+        Order.objects.filter(pk=order.pk).update(sync_state="synced", due_at=None, **columns)
+        content = admin_client.get(url("change", order)).content.decode()
+        assert ("but not its tracking" in content) is told
+        assert ("This one names the site 2." in content) is told
+        listed = admin_client.get(f"{LIST}?tracking=refused").context["cl"].result_count
+        assert listed == int(told)
+
+    def test_tracking_that_cannot_be_read_names_no_site(self, admin_client):
+        order = OrderFactory(tid="made up")
+        Order.objects.filter(pk=order.pk).update(sync_state="synced", due_at=None, has_tracking=False)
+        content = admin_client.get(url("change", order)).content.decode()
+        assert "but not its tracking" in content
+        assert "names the site" not in content

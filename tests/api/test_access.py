@@ -137,7 +137,7 @@ def test_the_projects_own_scoped_throttle_needs_no_rate_of_ours(
 
 
 def test_every_scope_has_a_rate() -> None:
-    assert set(throttles.RATES) == {throttles.READ, throttles.WRITE, throttles.REMOTE}
+    assert set(throttles.RATES) == {throttles.READ, throttles.WRITE, throttles.REMOTE, throttles.LANDING}
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_every_call_is_described(schema: dict[str, Any]) -> None:
         ("/accounts/", "get"), ("/orders/", "get"),
         (order, "get"), (order, "put"), (order, "patch"), (f"{order}diff/", "get"), (f"{order}resync/", "post"),
         ("/order/", "get"), ("/order/", "put"), ("/order/", "patch"), ("/order/diff/", "get"),
-        ("/order/resync/", "post"),
+        ("/order/resync/", "post"), ("/tracking/", "post"), ("/tracking/", "delete"),
     }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_works_without_drf_spectacular() -> None:
         "import sys; sys.modules['drf_spectacular'] = sys.modules['drf_spectacular.utils'] = None\n"
         "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'tests.settings'; django.setup()\n"
         "from bronto_orders.api import openapi, urls\n"
-        "assert openapi.extend_schema is None and len(urls.urlpatterns) == 8",
+        "assert openapi.extend_schema is None and len(urls.urlpatterns) == 9",
     )
 
 

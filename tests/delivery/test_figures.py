@@ -63,6 +63,28 @@ def hours() -> dict[int, dict[str, Traffic] | None]:
     return {at: None if traffic is None else dict(traffic) for at, traffic in ago.items() if traffic != {}}
 
 
+class TestUntaken:
+    def untaken(self) -> dict[str, int]:
+        return figures.untaken(using="default")
+
+    def test_by_account_those_alone_of_which_tracking_was_sent(self) -> None:
+        assert self.untaken() == {}
+        make(3, tid="3.a", has_tracking=False)
+        make(1, "outlet", tracking_cookie_value="3.a", has_tracking=False)
+        for tid, taken in {("", False), ("3.a", None), ("3.a", True)}:
+            make(1, tid=tid, has_tracking=taken)
+        assert self.untaken() == {"default": 3, "outlet": 1}
+
+    def test_among_the_newest(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(figures, "NEWEST", 3)
+        make(2, tid="3.a", has_tracking=False)
+        assert self.untaken() == {"default": 2}
+        make(2, has_tracking=True)
+        assert self.untaken() == {"default": 1}
+        make(1)
+        assert self.untaken() == {}
+
+
 class TestOrders:
     def test_by_account_and_state(self) -> None:
         make(3, sync_state="synced", due_at=None)

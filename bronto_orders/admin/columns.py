@@ -24,6 +24,8 @@ REASONS = {
     "configuration": gettext_lazy("account misconfigured"),
     "conflict": gettext_lazy("unclear conflict"),
     "crash_loop": gettext_lazy("crashes its worker"),
+    "deletion": gettext_lazy("number not yet free"),
+    "erased": gettext_lazy("customer erased"),
     "fate_unknown": gettext_lazy("no answer"),
     "id_taken": gettext_lazy("order number taken"),
     "ignored_by_staff": gettext_lazy("ignored by staff"),

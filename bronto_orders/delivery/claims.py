@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 from django.db import connections, models, transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Exists, F, Q, Subquery, Value, When
 from django.utils.translation import gettext as _
 
 from bronto_orders import signals
@@ -112,8 +112,7 @@ def claim(
 
 def _buried() -> Subquery:
     """Return the kind of the tombstone that an order stands under, read with the order *after* the claim."""
-    same = {name: OuterRef(name) for name in ("account", "customer_order_id")}
-    return Subquery(Tombstone.objects.in_force().filter(**same).values("kind")[:1])
+    return Subquery(Tombstone.objects.in_force().over_orders().values("kind")[:1])
 
 
 def _read_alone(claimed: OrderQuerySet, pk: int, account: str) -> list[Order]:

@@ -13,12 +13,10 @@ import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
-from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from bronto_orders.conf import GUARD_SECONDS, AccountSettings, DeliverySettings, bronto_settings
@@ -30,7 +28,7 @@ from bronto_orders.delivery.policy import Operation
 from bronto_orders.delivery.pushes import next_push
 from bronto_orders.delivery.sending import Job, Result, log_ids, send
 from bronto_orders.delivery.threads import Threads
-from bronto_orders.models import Order, SyncAttempt
+from bronto_orders.models import Order
 from bronto_orders.payloads import InvalidOrderError, build_document
 
 logger = logging.getLogger(__name__)
@@ -106,32 +104,6 @@ def sweep(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
     if accounts:
         hints.wake(set(accounts), using=using, trigger="sweep")
     return accounts
-
-
-def prune(*, days: int, per_order: int = 100, using: str = DEFAULT_DB_ALIAS, batch_size: int = 1000) -> int:
-    """Delete attempts that are older than ``days``, and all but the newest ``per_order`` of each order, in batches.
-
-    Returns how many were deleted.
-    """
-    attempts = SyncAttempt.objects.using(using).order_by("-pk")
-    old = attempts.filter(started_at__lt=timezone.now() - timedelta(days=days)).order_by("started_at")
-    deleted = _delete(old, batch_size)
-    counts = attempts.order_by().values("order").annotate(count=Count("pk")).filter(count__gt=per_order)
-    for order in list(counts.values_list("order", flat=True)):
-        of_order = attempts.filter(order=order)
-        # By key, not by number: another prune may be at work.
-        newest_of_rest = of_order.values_list("pk", flat=True)[per_order : per_order + 1]
-        for pk in newest_of_rest:
-            deleted += _delete(of_order.filter(pk__lte=pk), batch_size)
-    return deleted
-
-
-def _delete(attempts: QuerySet[SyncAttempt], batch_size: int) -> int:
-    """Delete attempts in batches. Returns how many there were."""
-    deleted = 0
-    while pks := list(attempts.values_list("pk", flat=True)[:batch_size]):
-        deleted += SyncAttempt.objects.using(attempts.db).filter(pk__in=pks).delete()[0]
-    return deleted
 
 
 class _Run:

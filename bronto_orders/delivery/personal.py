@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.utils.translation import gettext_lazy
+
 from bronto_orders import equality, payloads
 from bronto_orders.client.redaction import PERSONAL
 from bronto_orders.diffing import Change
@@ -45,6 +47,10 @@ FORGOTTEN: Final[Mapping[str, Any]] = {
     "has_tracking": None,
     "settle_until": None,
 }
+#: What an order whose customer was erased says for itself.
+ERASED_MESSAGE: Final = gettext_lazy(
+    "The customer was erased: the order is never sent again, and emptied again if somebody brings it back."
+)
 #: What Bronto may answer with beside these can be anything.
 _KNOWN: Final = frozenset({*equality.FIELDS, *equality.SERVER_FIELDS})
 _KNOWN_OF_ITEMS: Final = frozenset({*equality.ITEM_FIELDS, "position"})

@@ -26,12 +26,11 @@ from bronto_orders.delivery.sending import Result, log_ids
 from bronto_orders.delivery.statements import Parameter, PreparedUpdate, insert
 from bronto_orders.exceptions import FateUnknownError, ServerError, UnexpectedAnswerError, UnreadableAnswerError
 from bronto_orders.models import DbNow, Order, Presence, SyncAttempt, SyncState, Tombstone
+from bronto_orders.models.deliverable import ERASED
 from bronto_orders.payloads import InvalidOrderError, acknowledged, perhaps_acknowledged
 
 logger = logging.getLogger(__name__)
 
-#: The reason of orders whose customer was erased.
-ERASED = "erased"
 #: Seconds until an order looks again whether its number is free; the end of the deletion wakes it before that.
 DELETION_SECONDS = 30.0
 
@@ -75,8 +74,7 @@ class Settled:
         """Return what becomes of an order that stands under a tombstone; None without one."""
         match getattr(order, "buried", None):
             case Tombstone.Kind.ERASED:
-                message = _("The customer was erased: the order is never sent again, whoever brings it back.")
-                return cls(order, Outcome.SKIPPED, SyncState.SKIPPED, ERASED, message)
+                return cls(order, Outcome.SKIPPED, SyncState.SKIPPED, ERASED, str(personal.ERASED_MESSAGE))
             case Tombstone.Kind.DELETED:
                 message = _("An earlier order with this number is still to be deleted at Bronto; sent after that.")
                 return cls(order, Outcome.DEFERRED, SyncState.PENDING, "deletion", message)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -28,6 +28,10 @@ class TombstoneQuerySet(models.QuerySet["Tombstone"]):
     def in_force(self) -> TombstoneQuerySet:
         """Those under which no order may be sent."""
         return self.filter(Q(kind=Tombstone.Kind.ERASED) | Q(due_at__isnull=False))
+
+    def over_orders(self) -> TombstoneQuerySet:
+        """Those of an outer query's orders."""
+        return self.filter(account=OuterRef("account"), customer_order_id=OuterRef("customer_order_id"))
 
     def accounts_due(self, among: Collection[str]) -> list[str]:
         """Return those of these accounts that have deletions which may be claimed now."""

@@ -79,6 +79,12 @@ WRONG_IN_SECTIONS = {
         "PERSIST": (43, ["database", True]),
         "RESPECT_GPC": (44, ["yes"]),
     },
+    "PRIVACY": {
+        "ON_DELETE": (81, ["forget", None, True]),
+        "IP_DAYS": (82, [-1, "30", True, 1.5]),
+        "USER_AGENT_DAYS": (83, [-1, 40000]),
+        "LAST_SENT_DAYS": (84, ["never"]),
+    },
     "SANDBOX": {"ENABLED": (51, ["yes", None]), "DATABASE": (52, [True, 5])},
 }
 

@@ -4,5 +4,6 @@ from bronto_orders.admin.accounts import AccountStatusAdmin
 from bronto_orders.admin.attempts import SyncAttemptAdmin
 from bronto_orders.admin.orders import LineItemInline, OrderAdmin
 from bronto_orders.admin.runs import ResyncRunAdmin
+from bronto_orders.admin.tombstones import TombstoneAdmin
 
-__all__ = ["AccountStatusAdmin", "LineItemInline", "OrderAdmin", "ResyncRunAdmin", "SyncAttemptAdmin"]
+__all__ = ["AccountStatusAdmin", "LineItemInline", "OrderAdmin", "ResyncRunAdmin", "SyncAttemptAdmin", "TombstoneAdmin"]

@@ -203,7 +203,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'deletion at Bronto',
                 'verbose_name_plural': 'deletions at Bronto',
                 'ordering': ['-pk'],
-                'default_permissions': ['view', 'change'],
+                'default_permissions': ['view'],
                 'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['account', 'due_at'], name='bronto_orders_tombstone_due')],
                 'constraints': [models.UniqueConstraint(fields=('account', 'customer_order_id'), name='bronto_orders_tombstone_unique'), models.CheckConstraint(condition=models.Q(('due_at', None), ('done_at', None), _connector='OR'), name='bronto_orders_tombstone_owed_or_done')],
             },

@@ -80,7 +80,7 @@ class Tombstone(models.Model):
         verbose_name = _("deletion at Bronto")
         verbose_name_plural = _("deletions at Bronto")
         ordering = ["-pk"]
-        default_permissions = ["view", "change"]
+        default_permissions = ["view"]
         constraints = [
             models.UniqueConstraint(fields=["account", "customer_order_id"], name="bronto_orders_tombstone_unique"),
             models.CheckConstraint(

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 from django.db import connections, models, transaction
-from django.db.models import Case, Exists, F, Q, Subquery, Value, When
+from django.db.models import Case, Exists, F, Q, QuerySet, Subquery, Value, When
 from django.utils.translation import gettext as _
 
 from bronto_orders import signals
@@ -93,21 +93,31 @@ def claim(
     if pks is not None:
         candidates = candidates.filter(pk__in=pks)
     token = uuid.uuid4()
-    skips_locked = connections[using].features.has_select_for_update_skip_locked
-    if skips_locked:
-        candidates = candidates.select_for_update(skip_locked=True)
-    # SQLite has one writer at a time: a conditional UPDATE is all the locking there is, and needs no transaction.
-    with transaction.atomic(using=using) if skips_locked else nullcontext():
-        chosen = list(candidates.values_list("pk", flat=True)[:limit])
-        if not chosen:
-            return []
-        orders.due().filter(pk__in=chosen).update(**_lease(token, settings))
+    chosen = lease(candidates[:limit], orders.due(), _lease(token, settings), using=using)
+    if not chosen:
+        return []
     claimed = orders.filter(lease_token=token).annotate(buried=_buried()).order_by("pk").prefetch_related("line_items")
     try:
         return list(claimed.filter(pk__in=chosen))
     except (ArithmeticError, ValueError) as error:
         logger.error("An order cannot be read (%s); reading one by one.", type(error).__name__)
         return [order for pk in chosen for order in _read_alone(claimed, pk, account)]
+
+
+def lease(candidates: QuerySet[Any], due: QuerySet[Any], columns: dict[str, Any], *, using: str) -> list[Any]:
+    """Write a lease on those of the candidates that nobody has locked and that are still due; return the keys of all.
+
+    Those among them that another has taken meanwhile hold another token.
+    """
+    skips_locked = connections[using].features.has_select_for_update_skip_locked
+    if skips_locked:
+        candidates = candidates.select_for_update(skip_locked=True)
+    # SQLite has one writer at a time: a conditional UPDATE is all the locking there is, and needs no transaction.
+    with transaction.atomic(using=using) if skips_locked else nullcontext():
+        chosen = list(candidates.values_list("pk", flat=True))
+        if chosen:
+            due.filter(pk__in=chosen).update(**columns)
+    return chosen
 
 
 def _buried() -> Subquery:

@@ -10,18 +10,17 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import F
 
 from bronto_orders import exceptions as errors
 from bronto_orders import signals
 from bronto_orders.client import BrontoClient, ending_by
 from bronto_orders.conf import DeliverySettings
-from bronto_orders.delivery.claims import gate_closed
+from bronto_orders.delivery import claims
 from bronto_orders.delivery.gate import Gate
 from bronto_orders.delivery.policy import DELETE, Decision, Exchange
 from bronto_orders.models import DbNow, Order, Presence, SyncState, Tombstone
@@ -34,18 +33,11 @@ def claim(account: str, limit: int, settings: DeliverySettings, *, using: str, p
     rows = Tombstone.objects.using(using)
     candidates = rows.due().filter(account=account).order_by("due_at")
     if not probing:
-        candidates = candidates.filter(~gate_closed(account))
+        candidates = candidates.filter(~claims.gate_closed(account))
     token = uuid.uuid4()
-    skips_locked = connections[using].features.has_select_for_update_skip_locked
-    if skips_locked:
-        candidates = candidates.select_for_update(skip_locked=True)
-    with transaction.atomic(using=using) if skips_locked else nullcontext():
-        chosen = list(candidates.values_list("pk", flat=True)[:limit])
-        if not chosen:
-            return []
-        lease = {"due_at": DbNow(settings.update_lease_seconds), "lease_token": token, "attempts": F("attempts") + 1}
-        rows.due().filter(pk__in=chosen).update(**lease)
-    return list(rows.filter(pk__in=chosen, lease_token=token))
+    columns = {"due_at": DbNow(settings.update_lease_seconds), "lease_token": token, "attempts": F("attempts") + 1}
+    chosen = claims.lease(candidates[:limit], rows.due(), columns, using=using)
+    return list(rows.filter(pk__in=chosen, lease_token=token)) if chosen else []
 
 
 @dataclass(frozen=True, kw_only=True)

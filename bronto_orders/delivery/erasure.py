@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
 from django.db.models import Value
 from django.db.models.functions import Trim, Upper
 
@@ -26,6 +26,8 @@ from bronto_orders.models import Order, SyncState, Tombstone
 from bronto_orders.models.deliverable import ERASED
 from bronto_orders.models.querysets import OrderQuerySet
 
+#: Tries for an order that comes to a deadlock: who deletes it locks its attempts first.
+TRIES = 5
 #: What is read of an order: neither its content, nor what a broken row could not give.
 _READ = (
     "account",
@@ -72,13 +74,10 @@ def erase_customer(
     """
     done: Counter[str] = Counter()
     for pk in list(orders_of(email, account=account, using=using).order_by("pk").values_list("pk", flat=True)):
-        with transaction.atomic(using=using):
-            # Once more by the address: it may have become somebody else's order meanwhile.
-            rows = orders_of(email, account=account, using=using)
-            order = rows.filter(pk=pk).select_for_update().only(*_READ).first()
-            if order is not None:
-                _erase(order, trigger, using)
-                done[order.account] += 1
+        # Once more by the address: it may have become somebody else's order meanwhile.
+        order = _erase_row(orders_of(email, account=account, using=using).filter(pk=pk), trigger, using)
+        if order is not None:
+            done[order.account] += 1
     return Erasure(accounts=dict(done))
 
 
@@ -97,6 +96,21 @@ def outstanding(*, account: str | None = None, using: str = DEFAULT_DB_ALIAS) ->
     if account is not None:
         erased = erased.filter(account=account)
     return Outstanding(owed=erased.owed().count(), refused=erased.refused().count())
+
+
+def _erase_row(rows: OrderQuerySet, trigger: str, using: str) -> Order | None:
+    """Erase one order in a transaction of its own, if it is still there. Returns it as it was."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with transaction.atomic(using=using):
+                order = rows.select_for_update().only(*_READ).first()
+                if order is not None:
+                    _erase(order, trigger, using)
+            return order
+        except OperationalError:
+            if not tries_left or connections[using].in_atomic_block:
+                raise
+    return None
 
 
 def _erase(order: Order, trigger: str, using: str) -> None:

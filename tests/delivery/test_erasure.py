@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connection, models
+from django.db import IntegrityError, OperationalError, connection, models
 from django.test import override_settings
 
 from bronto_orders import exceptions as errors
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import claims, engine, erasure, explain, personal
+from bronto_orders.delivery import claims, engine, erasure, explain, personal, tombstones
 from bronto_orders.delivery.erasure import Outstanding, erase_customer, outstanding
 from bronto_orders.models import DbNow, LineItem, Order, SyncAttempt, SyncState, Tombstone
 from bronto_orders.models.deliverable import DELIVERY_COLUMNS
@@ -314,3 +318,56 @@ def test_a_claim_asks_once_for_all_orders(bronto: FakeBronto, django_assert_num_
 def test_personal_text_columns_of_items_are_known() -> None:
     texts = {field.name for field in LineItem._meta.fields if isinstance(field, models.TextField)}
     assert texts == set(personal.ITEM_TRACES)
+
+
+def test_beside_workers_saves_and_an_import(bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever order they come in, nothing of the customer's is left, and all of the others' is there."""
+    monkeypatch.setattr(tombstones, "_when_all_has_landed", lambda *_: DbNow())
+    bronto.always = lambda: time.sleep(0.01)
+    mine = [of_jane().customer_order_id for _ in range(12)]
+    others = sorted(order.customer_order_id for order in OrderFactory.create_batch(12))
+    ends_at = time.monotonic() + 2
+    failed: list[BaseException] = []
+
+    def again(step: Callable[[int], object]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                for turn in count():
+                    if time.monotonic() > ends_at:
+                        return
+                    step(turn)
+            except BaseException as error:
+                failed.append(error)
+                raise
+            finally:
+                connection.close()
+
+        return run
+
+    def bring_back(turn: int) -> None:
+        number = mine[turn % len(mine)]
+        if turn % 3 == 0:
+            # While a worker writes down what became of it, a database may refuse that.
+            with suppress(OperationalError, IntegrityError):
+                Order.objects.filter(customer_order_id=number).delete()
+        Order.objects.update_or_create(account="default", customer_order_id=number, defaults=PERSONAL)
+
+    steps: list[Callable[[int], object]] = [
+        lambda _: engine.deliver("default"),
+        lambda _: engine.deliver("default"),
+        bring_back,
+        lambda _: Order.objects.filter(customer_order_id__in=others).update(shipped=True),
+        lambda _: erase_customer(EMAIL),
+    ]
+    threads = [Thread(target=again(step)) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    bronto.always = None
+    erase_customer(EMAIL)
+    deliver_all()
+    assert_nothing_personal_is_left()
+    assert sorted(bronto.orders) == others
+    assert outstanding() == Outstanding(owed=0, refused=0)

@@ -17,6 +17,7 @@ from bronto_orders import exceptions as errors
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import claims, engine, erasure, explain, personal, tombstones
 from bronto_orders.delivery.erasure import Outstanding, erase_customer, outstanding
+from bronto_orders.delivery.resync import Options, plan
 from bronto_orders.models import DbNow, LineItem, Order, SyncAttempt, SyncState, Tombstone
 from bronto_orders.models.deliverable import DELIVERY_COLUMNS
 from bronto_orders.testing import deliver_all
@@ -220,6 +221,22 @@ class TestAtBronto:
         of_jane(customer_order_id=number)
         deliver_all()
         assert bronto.orders == {}
+
+    def test_an_erased_order_that_is_deleted_stays_erased(self, bronto: FakeBronto) -> None:
+        of_jane()
+        engine.deliver("default")
+        erase_customer(EMAIL)
+        deliver_all()
+        before = Tombstone.objects.values().get()
+        with override_settings(BRONTO_ORDERS={"ACCOUNTS": {"default": {}}, "PRIVACY": {"ON_DELETE": "delete"}}):
+            Order.objects.get().delete()
+        assert Tombstone.objects.values().get() == before
+
+    def test_a_resync_says_that_it_cannot_be_sent(self, bronto: FakeBronto) -> None:
+        of_jane()
+        erase_customer(EMAIL)
+        planned = plan(Order.objects.all(), Options())
+        assert (planned.changed, planned.invalid) == (0, {"erased": 1})
 
 
 def save() -> None:

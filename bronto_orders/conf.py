@@ -93,6 +93,15 @@ def _cookie_name(value: object) -> str | None:
     return None if fits else 'letters, digits, "_" and "-", and may not begin with "tid_", as Bronto\'s own cookies do'
 
 
+def _on_delete(value: object) -> str | None:
+    return None if value in ("keep", "delete") else '"keep" or "delete"'
+
+
+def _days(value: object) -> str | None:
+    fits = value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 36500)
+    return None if fits else "None or a whole number of days up to 36500"
+
+
 RATE = re.compile(r"([1-9]\d{0,6})/([smh])")
 
 
@@ -184,6 +193,18 @@ class TrackingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PrivacySettings:
+    """What becomes of an order at Bronto when the shop deletes its row, and how long personal data is kept here."""
+
+    section: ClassVar[str] = "PRIVACY"
+
+    on_delete: str = option("keep", _on_delete, 81)
+    ip_days: int | None = option(None, _days, 82)
+    user_agent_days: int | None = option(None, _days, 83)
+    last_sent_days: int | None = option(None, _days, 84)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SandboxSettings:
     """Whether this project serves the sandbox itself."""
 
@@ -193,12 +214,13 @@ class SandboxSettings:
     database: str | PathLike[str] | None = option(None, _database, 52)
 
 
-Section = TypeVar("Section", AccountSettings, DeliverySettings, TrackingSettings, SandboxSettings)
+Section = TypeVar("Section", AccountSettings, DeliverySettings, TrackingSettings, PrivacySettings, SandboxSettings)
 
 #: The sections that hold options directly; ACCOUNTS holds one such dict for each account.
-SECTIONS: tuple[type[DeliverySettings | TrackingSettings | SandboxSettings], ...] = (
+SECTIONS: tuple[type[DeliverySettings | TrackingSettings | PrivacySettings | SandboxSettings], ...] = (
     DeliverySettings,
     TrackingSettings,
+    PrivacySettings,
     SandboxSettings,
 )
 
@@ -245,6 +267,11 @@ class BrontoSettings:
     def tracking(self) -> TrackingSettings:
         """The TRACKING section."""
         return self._section(TrackingSettings)
+
+    @property
+    def privacy(self) -> PrivacySettings:
+        """The PRIVACY section."""
+        return self._section(PrivacySettings)
 
     @property
     def sandbox(self) -> SandboxSettings:

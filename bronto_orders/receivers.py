@@ -1,13 +1,15 @@
-"""What happens when the shop's code writes an order: the workers are woken after commit."""
+"""What happens when the shop's code writes or deletes an order: the workers are woken after commit."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.db.models import Model
-from django.db.models.signals import post_save
+from django.db.models.signals import post_save, pre_delete
 
-from bronto_orders.delivery import hints
+from bronto_orders.conf import bronto_settings
+from bronto_orders.delivery import hints, tombstones
 from bronto_orders.models import LineItem, Order
 from bronto_orders.signals import orders_marked
 
@@ -17,6 +19,11 @@ def connect() -> None:
     # Not by sender: a shop's proxy or child of Order is an order, too.
     post_save.connect(on_saved, dispatch_uid="bronto_orders.saved")
     orders_marked.connect(on_orders_marked, dispatch_uid="bronto_orders.orders_marked")
+    for model in apps.get_models():
+        # By sender: a listener to all models' deletions would cost each of them Django's fast way. A child of Order has
+        # its parent's signal.
+        if model._meta.concrete_model is Order:
+            pre_delete.connect(on_deleted, sender=model, dispatch_uid="bronto_orders.deleted")
 
 
 def on_saved(sender: type[Model], instance: Model, *, raw: bool, using: str, **kwargs: Any) -> None:
@@ -31,6 +38,12 @@ def on_saved(sender: type[Model], instance: Model, *, raw: bool, using: str, **k
     elif raw and isinstance(instance, LineItem):
         # The model's own marking is not called then.
         Order.objects.using(using).filter(pk=instance.order_id).mark()
+
+
+def on_deleted(sender: type[Model], instance: Model, *, using: str, **kwargs: Any) -> None:
+    """Have the order deleted at Bronto as well, if the settings say so; in the transaction that deletes it here."""
+    if bronto_settings.privacy.on_delete == "delete":
+        tombstones.bury_deleted(instance.pk, using=using)
 
 
 def on_orders_marked(sender: type[Order], *, using: str, **kwargs: Any) -> None:

@@ -22,6 +22,11 @@ order_rejected = Signal()
 #: An order was not sent, for a reason that is not an error of Bronto's. Arguments: as above, and ``reason``.
 order_skipped = Signal()
 
+#: Bronto has confirmed that an order is gone there, as an erasure or a deletion by the shop asked for. Sender:
+#: ``Tombstone``, after the result is committed.
+#: Arguments: ``account``, ``customer_order_id``, ``kind`` (``erased``, ``deleted``), ``using``.
+order_deleted = Signal()
+
 #: A request was made and its result is committed, whatever it was: the place for metrics. Sender: ``SyncAttempt``.
 #: Arguments: ``order_id``, ``account``, ``operation`` (``add``, ``update``), ``outcome`` (of ``SyncAttempt.Outcome``),
 #: ``http_status`` (None without an answer), ``seconds`` (that the request took), ``trigger``, ``using``.

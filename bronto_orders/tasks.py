@@ -8,7 +8,7 @@ from celery.signals import worker_shutting_down
 from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import engine, hints, turns
+from bronto_orders.delivery import engine, hints, retention, turns
 from bronto_orders.delivery import resync as resyncs
 
 #: One byte that a worker's main process shares with the pool processes that it forks: set once it is told to end.
@@ -61,5 +61,9 @@ def resync(using: str = DEFAULT_DB_ALIAS) -> None:
 
 @shared_task(name="bronto_orders.prune", ignore_result=True, acks_late=False)
 def prune(days: int = 90, per_order: int = 100, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Delete attempts that are older than ``days``, and all but the newest ``per_order`` of each order."""
-    engine.prune(days=days, per_order=per_order, using=using)
+    """Delete attempts that are older than ``days``, and all but the newest ``per_order`` of each order.
+
+    Then empty what is personal of orders that are older than the PRIVACY setting says.
+    """
+    retention.prune(days=days, per_order=per_order, using=using)
+    retention.forget(using=using)

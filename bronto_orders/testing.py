@@ -190,21 +190,24 @@ def _wire_fault(fault: dict[str, Any]) -> dict[str, Any]:
 def deliver_all(account: str = DEFAULT_ACCOUNT, *, using: str = DEFAULT_DB_ALIAS) -> None:
     """Deliver all that is owed, now: as if the waits for a later try were over, and so were the account's holds.
 
-    For tests that recover from a fault. A pause that a person made stands. Raises AssertionError when something is
-    still owed after ten rounds, as it is while the fault lasts.
+    Orders and deletions. For tests that recover from a fault. A pause that a person made stands. Raises AssertionError
+    when something is still owed after ten rounds, as it is while the fault lasts.
     """
     from bronto_orders.delivery import engine
-    from bronto_orders.models import AccountStatus, DbNow, Order
+    from bronto_orders.models import AccountStatus, DbNow, Order, Tombstone
 
     owed = Order.objects.using(using).owed().filter(account=account)
+    deletions = Tombstone.objects.using(using).owed().filter(account=account)
     for _ in range(10):
         open_gate = {"held_until": None, "held_reason": "", "breaker_state": AccountStatus.Breaker.CLOSED}
         AccountStatus.objects.using(using).filter(pk=account).update(**open_gate, consecutive_failures=0)
         owed.filter(lease_token=None).update(due_at=DbNow(), settle_until=None)
+        deletions.filter(lease_token=None).update(due_at=DbNow())
         engine.deliver(account, using=using)
-        if not owed.exists():
+        if not owed.exists() and not deletions.exists():
             return
-    raise AssertionError(f"{owed.count()} orders of the account {account!r} are still owed")
+    left = f"{owed.count()} orders and {deletions.count()} deletions"
+    raise AssertionError(f"{left} of the account {account!r} are still owed")
 
 
 @pytest.fixture

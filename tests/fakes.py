@@ -49,6 +49,15 @@ class FakeBronto:
         with self._called("update_by_customer_order_id", number, wire.loads(order), options):
             return self._change([self.orders[number]] if number in self.orders else [], order)
 
+    def delete(self, order_id: str) -> None:
+        with self._called("delete", order_id, {}, {}):
+            for number in [number for number, found in self.orders.items() if found["orderId"] == order_id]:
+                del self.orders[number]
+
+    def delete_by_customer_order_id(self, number: str) -> None:
+        with self._called("delete_by_customer_order_id", number, {}, {}):
+            self.orders.pop(number, None)
+
     def search(self, *, customer_order_id: str) -> list[dict[str, Any]]:
         self.calls.append(("search", customer_order_id, {}, {}))
         return [self.orders[customer_order_id]] if customer_order_id in self.orders else []

@@ -84,6 +84,12 @@ WRONG_IN_SECTIONS = {
         "COOKIE_AGE": (46, [0, 59, None, "3600", 3600.5, True, 10**9]),
         "CLEAR_AFTER_ORDER": (47, ["yes", None, 1]),
     },
+    "PRIVACY": {
+        "ON_DELETE": (81, ["forget", None, True]),
+        "IP_DAYS": (82, [-1, "30", True, 1.5]),
+        "USER_AGENT_DAYS": (83, [-1, 40000]),
+        "LAST_SENT_DAYS": (84, ["never"]),
+    },
     "SANDBOX": {"ENABLED": (51, ["yes", None]), "DATABASE": (52, [True, 5])},
 }
 

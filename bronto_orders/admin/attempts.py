@@ -21,7 +21,7 @@ from bronto_orders.admin.base import ReadOnlyAdmin
 from bronto_orders.admin.columns import EMPTY, badge
 from bronto_orders.admin.filters import AccountFilter
 from bronto_orders.admin.pagination import BoundedPaginator, SoundList
-from bronto_orders.models import Order, ResyncRun, SyncAttempt
+from bronto_orders.models import Order, ResyncRun, SyncAttempt, Tombstone
 
 #: What a push by a person begins with; the person's primary key follows, never a name: it may be an e-mail address.
 BY_PERSON = "admin:"
@@ -36,7 +36,7 @@ TRIGGERS = {
 SHOWN = 20
 
 #: What somebody or something has caused.
-Caused = TypeVar("Caused", SyncAttempt, ResyncRun)
+Caused = TypeVar("Caused", SyncAttempt, ResyncRun, Tombstone)
 
 Outcome = SyncAttempt.Outcome
 _KINDS: dict[str, str] = {
@@ -83,7 +83,7 @@ def page(order: Order, before: str | None = None) -> Page:
 
 
 def with_words(caused: Iterable[Caused]) -> list[Caused]:
-    """Return attempts or resyncs, each with ``caused_by`` in words. One query for all people among them."""
+    """Return attempts, resyncs or tombstones, each with ``caused_by`` in words. One query for all people among them."""
     listed = list(caused)
     names = people(one.trigger for one in listed)
     for one in listed:

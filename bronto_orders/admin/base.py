@@ -8,11 +8,11 @@ from django.http import Http404, HttpRequest
 from django.urls import reverse
 
 from bronto_orders.admin.columns import EMPTY
-from bronto_orders.models import AccountStatus, Order, ResyncRun, SyncAttempt
+from bronto_orders.models import AccountStatus, Order, ResyncRun, SyncAttempt, Tombstone
 
 if TYPE_CHECKING:
     OrderModelAdmin = admin.ModelAdmin[Order]
-    ReadOnlyModelAdmin = admin.ModelAdmin[SyncAttempt | AccountStatus | ResyncRun]
+    ReadOnlyModelAdmin = admin.ModelAdmin[SyncAttempt | AccountStatus | ResyncRun | Tombstone]
 else:
     OrderModelAdmin = ReadOnlyModelAdmin = admin.ModelAdmin
 

@@ -26,6 +26,8 @@ REASONS = {
     "configuration": gettext_lazy("account misconfigured"),
     "conflict": gettext_lazy("unclear conflict"),
     "crash_loop": gettext_lazy("crashes its worker"),
+    "deletion": gettext_lazy("number not yet free"),
+    "erased": gettext_lazy("customer erased"),
     "fate_unknown": gettext_lazy("no answer"),
     "id_taken": gettext_lazy("order number taken"),
     "ignored_by_staff": gettext_lazy("ignored by staff"),
@@ -112,9 +114,14 @@ def next_try(order: Order) -> str:
     """Return when the order is tried next; nothing while it is being sent, as then ``due_at`` ends the lease."""
     if order.due_at is None or order.sync_state == SyncState.SENDING:
         return EMPTY
+    return future(order.due_at)
+
+
+def future(value: datetime) -> str:
+    """Return how soon something is to be."""
     # The database's clock decides, not this one; a difference of seconds does not matter here.
-    seconds = (order.due_at - timezone.now()).total_seconds()
-    return moment(order.due_at, _("in %(time)s") % {"time": span(seconds)} if seconds > 0 else _("now"))
+    seconds = (value - timezone.now()).total_seconds()
+    return moment(value, _("in %(time)s") % {"time": span(seconds)} if seconds > 0 else _("now"))
 
 
 def total(order: Order) -> str:

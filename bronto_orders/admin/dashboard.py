@@ -263,6 +263,9 @@ def _facts(account: Overview) -> list[tuple[str, str]]:
         (_("Bronto last took an order"), past(account.last_success_at)),
         (_("Breaker"), _("open: only a few orders are tried") if account.breaker_open else _("closed, as usual")),
     ]
+    if account.deletions_owed or account.deletions_refused:
+        counts = {"owed": number(account.deletions_owed), "refused": number(account.deletions_refused)}
+        facts.append((_("Deletions at Bronto"), _("%(owed)s waiting, %(refused)s refused") % counts))
     if token := _token(account):
         facts.append((_("Access token"), token))
     return facts

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from bronto_orders.admin import attempts, columns, masking
 from bronto_orders.admin.dashboard import DashboardAdmin
 from bronto_orders.admin.diff import DiffAdmin
+from bronto_orders.admin.erasure import ErasureAdmin
 from bronto_orders.admin.filters import (
     AccountFilter,
     BrontoIDFilter,
@@ -51,7 +52,7 @@ class OrderList(SoundList):
 
 
 @admin.register(Order)
-class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
+class OrderAdmin(DashboardAdmin, DiffAdmin, ErasureAdmin, ResyncAdmin):
     """The shop's orders and how they stand with Bronto."""
 
     form = OrderForm
@@ -62,6 +63,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ResyncAdmin):
     list_filter = [
         "sync_state", ReasonFilter, AccountFilter, LastSentFilter, OrderDateFilter, TrackingFilter, BrontoIDFilter,
     ]  # fmt: skip
+    actions = [*ResyncAdmin.actions, "erase_customers"]
     list_per_page = 50
     # How each is searched, ``get_search_results`` says.
     search_fields = ["customer_order_id", "bronto_order_id", "email_address"]

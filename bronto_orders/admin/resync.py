@@ -241,7 +241,7 @@ class ResyncAdmin(OrderPages):
             back=back,
             order=order,
             # The action's own form once more, now with the answers.
-            hidden=_hidden_fields(request, action) if action else [],
+            hidden=hidden_fields(request, action) if action else [],
         )
         return TemplateResponse(request, self.resync_template, context)
 
@@ -274,7 +274,7 @@ class ResyncAdmin(OrderPages):
             orders=[(one, self.order_url("change", one)) for one in named],
             unnamed=len(pks) - len(named),
             back=request.get_full_path(),
-            hidden=_hidden_fields(request, "mark_as_ignored"),
+            hidden=hidden_fields(request, "mark_as_ignored"),
         )
         return TemplateResponse(request, self.ignore_template, context)
 
@@ -357,7 +357,8 @@ def _duration(planned: Plan, *, force: bool) -> str:
     return text % {"time": span(max(1, round(seconds)))}
 
 
-def _hidden_fields(request: HttpRequest, action: str) -> list[tuple[str, str]]:
+def hidden_fields(request: HttpRequest, action: str) -> list[tuple[str, str]]:
+    """Return the fields of an action's form once more, for the page that asks."""
     across = request.POST.get("select_across", "0")
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
     fields = [(ACTION_CHECKBOX_NAME, pk) for pk in (selected[:1] if across == "1" else selected)]

@@ -15,12 +15,12 @@ from enum import Enum
 from typing import Any
 
 from django.db import connections, models, transaction
-from django.db.models import Case, Exists, F, Q, Value, When
+from django.db.models import Case, Exists, F, Q, QuerySet, Subquery, Value, When
 from django.utils.translation import gettext as _
 
 from bronto_orders import signals
 from bronto_orders.conf import DeliverySettings
-from bronto_orders.models import AccountStatus, DbNow, Order, Presence, SyncState
+from bronto_orders.models import AccountStatus, DbNow, Order, Presence, SyncState, Tombstone
 from bronto_orders.models.querysets import OrderQuerySet
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ def claim(
     """Take up to ``limit`` due orders of the account and return them as they are *after* the claim.
 
     Reading after the claim makes sure that what is sent is never older than ``lease_revision``. A row whose lease has
-    run out may have been sent by a holder that died, so that an add of it is of unknown fate. ``probing`` claims in
+    run out may have been sent by a holder that died, so that an add of it is of unknown fate. Each order's ``buried``
+    is the kind of the tombstone that it stands under, None without one. ``probing`` claims in
     spite of the hold, for who has taken the right to (``Gate.claim_limit``).
     """
     orders = Order.objects.using(using)
@@ -92,21 +93,36 @@ def claim(
     if pks is not None:
         candidates = candidates.filter(pk__in=pks)
     token = uuid.uuid4()
-    skips_locked = connections[using].features.has_select_for_update_skip_locked
-    if skips_locked:
-        candidates = candidates.select_for_update(skip_locked=True)
-    # SQLite has one writer at a time: a conditional UPDATE is all the locking there is, and needs no transaction.
-    with transaction.atomic(using=using) if skips_locked else nullcontext():
-        chosen = list(candidates.values_list("pk", flat=True)[:limit])
-        if not chosen:
-            return []
-        orders.due().filter(pk__in=chosen).update(**_lease(token, settings))
-    claimed = orders.filter(lease_token=token).order_by("pk").prefetch_related("line_items")
+    chosen = lease(candidates[:limit], orders.due(), _lease(token, settings), using=using)
+    if not chosen:
+        return []
+    claimed = orders.filter(lease_token=token).annotate(buried=_buried()).order_by("pk").prefetch_related("line_items")
     try:
         return list(claimed.filter(pk__in=chosen))
     except (ArithmeticError, ValueError) as error:
         logger.error("An order cannot be read (%s); reading one by one.", type(error).__name__)
         return [order for pk in chosen for order in _read_alone(claimed, pk, account)]
+
+
+def lease(candidates: QuerySet[Any], due: QuerySet[Any], columns: dict[str, Any], *, using: str) -> list[Any]:
+    """Write a lease on those of the candidates that nobody has locked and that are still due; return the keys of all.
+
+    Those among them that another has taken meanwhile hold another token.
+    """
+    skips_locked = connections[using].features.has_select_for_update_skip_locked
+    if skips_locked:
+        candidates = candidates.select_for_update(skip_locked=True)
+    # SQLite has one writer at a time: a conditional UPDATE is all the locking there is, and needs no transaction.
+    with transaction.atomic(using=using) if skips_locked else nullcontext():
+        chosen = list(candidates.values_list("pk", flat=True))
+        if chosen:
+            due.filter(pk__in=chosen).update(**columns)
+    return chosen
+
+
+def _buried() -> Subquery:
+    """Return the kind of the tombstone that an order stands under, read with the order *after* the claim."""
+    return Subquery(Tombstone.objects.in_force().over_orders().values("kind")[:1])
 
 
 def _read_alone(claimed: OrderQuerySet, pk: int, account: str) -> list[Order]:

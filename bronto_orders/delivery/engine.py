@@ -13,16 +13,14 @@ import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
-from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from bronto_orders.conf import GUARD_SECONDS, AccountSettings, DeliverySettings, bronto_settings
-from bronto_orders.delivery import claims, hints, records
+from bronto_orders.delivery import claims, deletions, hints, records, tombstones
 from bronto_orders.delivery.clients import client_for
 from bronto_orders.delivery.gate import Gate
 from bronto_orders.delivery.pace import Allowance, Pace
@@ -30,7 +28,7 @@ from bronto_orders.delivery.policy import Operation
 from bronto_orders.delivery.pushes import next_push
 from bronto_orders.delivery.sending import Job, Result, log_ids, send
 from bronto_orders.delivery.threads import Threads
-from bronto_orders.models import Order, SyncAttempt
+from bronto_orders.models import Order
 from bronto_orders.payloads import InvalidOrderError, build_document
 
 logger = logging.getLogger(__name__)
@@ -48,6 +46,8 @@ GATHER_SECONDS = 0.01
 AHEAD_SECONDS = 0.8
 #: Every so many claims bulk orders have their turn, however many live ones are due.
 BULK_TURN = 5
+#: Every so many looks for due orders deletions go first, however many orders are due.
+DELETION_TURN = 5
 #: Seconds that orders under which workers have died may take at the end of a run, if its budget leaves less.
 SUSPECT_SECONDS = 10.0
 #: Seconds between looks for new due orders while earlier ones are in flight.
@@ -100,36 +100,10 @@ def deliver(
 
 def sweep(*, using: str = DEFAULT_DB_ALIAS) -> list[str]:
     """Wake workers for each configured account that has due orders. Returns these accounts."""
-    accounts = Order.objects.using(using).accounts_due(bronto_settings.account_names)
+    accounts = tombstones.accounts_due(bronto_settings.account_names, using=using)
     if accounts:
         hints.wake(set(accounts), using=using, trigger="sweep")
     return accounts
-
-
-def prune(*, days: int, per_order: int = 100, using: str = DEFAULT_DB_ALIAS, batch_size: int = 1000) -> int:
-    """Delete attempts that are older than ``days``, and all but the newest ``per_order`` of each order, in batches.
-
-    Returns how many were deleted.
-    """
-    attempts = SyncAttempt.objects.using(using).order_by("-pk")
-    old = attempts.filter(started_at__lt=timezone.now() - timedelta(days=days)).order_by("started_at")
-    deleted = _delete(old, batch_size)
-    counts = attempts.order_by().values("order").annotate(count=Count("pk")).filter(count__gt=per_order)
-    for order in list(counts.values_list("order", flat=True)):
-        of_order = attempts.filter(order=order)
-        # By key, not by number: another prune may be at work.
-        newest_of_rest = of_order.values_list("pk", flat=True)[per_order : per_order + 1]
-        for pk in newest_of_rest:
-            deleted += _delete(of_order.filter(pk__lte=pk), batch_size)
-    return deleted
-
-
-def _delete(attempts: QuerySet[SyncAttempt], batch_size: int) -> int:
-    """Delete attempts in batches. Returns how many there were."""
-    deleted = 0
-    while pks := list(attempts.values_list("pk", flat=True)[:batch_size]):
-        deleted += SyncAttempt.objects.using(attempts.db).filter(pk__in=pks).delete()[0]
-    return deleted
 
 
 class _Run:
@@ -152,7 +126,7 @@ class _Run:
         self.report = Report()
         self.client = client_for(account)
         self.pace = Pace(account)
-        self.results: SimpleQueue[Result] = SimpleQueue()
+        self.results: SimpleQueue[Result | deletions.Answer] = SimpleQueue()
         self.postponed: list[records.Decided] = []
         self.in_flight = 0
         #: How long a request takes, in seconds; not known yet.
@@ -160,10 +134,11 @@ class _Run:
         self.more_due = True
         self.looked_at = float("-inf")
         self.claims = 0
+        self.looks = 0
 
     def run(self, ends_at: float) -> Report:
         self.gate = self._with_database(lambda: Gate(self.account, using=self.using))
-        with Threads(self.account.concurrency, self._work) as threads:
+        with Threads[Job | deletions.Deletion](self.account.concurrency, self._work) as threads:
             self._drain(lambda: self._refill(threads), ends_at)
             if self._drain(lambda: self._try_suspect(threads), max(ends_at, time.monotonic() + SUSPECT_SECONDS)):
                 self._drain(lambda: self._refill(threads), ends_at)
@@ -186,7 +161,7 @@ class _Run:
                 continue
             if self.in_flight:
                 sent = True
-                self._record(self._collect())
+                self._take_in(self._collect())
             elif not go_on:
                 return sent
 
@@ -202,7 +177,7 @@ class _Run:
     def _halted(self) -> bool:
         return self.stopping() or self.gate.held
 
-    def _try_suspect(self, threads: Threads[Job]) -> bool:
+    def _try_suspect(self, threads: Threads[Job | deletions.Deletion]) -> bool:
         """Claim one order under which workers have died, and nothing beside it. Returns whether to look again."""
         if self.in_flight:
             return False
@@ -216,7 +191,7 @@ class _Run:
         self.pace.give_back(1 - self._submit(threads, [order for order in orders if order not in lost], claimed_at))
         return len(orders) > 0
 
-    def _refill(self, threads: Threads[Job]) -> bool:
+    def _refill(self, threads: Threads[Job | deletions.Deletion]) -> bool:
         """Claim and submit what there is room for, unless that is little or a look a moment ago found nothing more.
 
         Returns whether to look again.
@@ -229,16 +204,44 @@ class _Run:
                 return False
         allowed = self.pace.take(room)
         self.looked_at = claimed_at = time.monotonic()
-        orders = self._claim_within(allowed) if allowed.requests else []
-        self.pace.give_back(allowed.requests - self._submit(threads, orders, claimed_at))
+        self.looks += 1
+        # By turns, so that neither orders nor deletions wait for ever for the others.
+        sent = self._delete(threads, allowed.requests, claimed_at) if self.looks % DELETION_TURN == 0 else 0
+        orders: list[Order] = []
+        if not sent:
+            orders = self._claim_within(allowed) if allowed.requests else []
+            sent = self._submit(threads, orders, claimed_at)
+        if not sent and not orders and self.looks % DELETION_TURN:
+            sent = self._delete(threads, allowed.requests, claimed_at)
+        self.pace.give_back(allowed.requests - sent)
+        found = sent > 0 or len(orders) > 0
         # Bulk orders may be due that the rate limit leaves nothing to.
-        kept_back = not orders and not allowed.bulk and self.pace.is_worth_waiting()
+        kept_back = not found and not allowed.bulk and self.pace.is_worth_waiting()
         if kept_back:
             self._nap()
-        self.more_due = kept_back or len(orders) > 0
+        self.more_due = kept_back or found
         return self.more_due
 
-    def _submit(self, threads: Threads[Job], orders: list[Order], claimed_at: float) -> int:
+    def _delete(self, threads: Threads[Job | deletions.Deletion], limit: int, claimed_at: float) -> int:
+        """Claim and submit deletions at Bronto. Returns how many."""
+        most, probing = self._with_database(lambda: self.gate.claim_limit(limit)) if limit else (0, False)
+        if self.pks is not None or not most:
+            return 0
+        claimed = self._with_database(
+            lambda: deletions.claim(self.account.name, most, self.delivery, using=self.using, probing=probing)
+        )
+        start_before = claimed_at + self._time_to_start(Operation.UPDATE)
+        for tombstone in claimed:
+            deletion = deletions.Deletion(
+                tombstone=tombstone, start_before=start_before, call_seconds=self.account.total_timeout
+            )
+            threads.submit(deletion)
+            self.in_flight += 1
+        if not self.in_flight:
+            self._with_database(self.gate.end_probe)
+        return len(claimed)
+
+    def _submit(self, threads: Threads[Job | deletions.Deletion], orders: list[Order], claimed_at: float) -> int:
         """Send the orders that need a request and settle the others. Returns how many are sent."""
         jobs, settled = self._prepare(orders, claimed_at)
         self._settle(settled)
@@ -294,12 +297,15 @@ class _Run:
             )
         )
 
-    def _work(self, job: Job) -> None:
-        self.results.put(send(self.client, job, halted=self._halted))
+    def _work(self, job: Job | deletions.Deletion) -> None:
+        if isinstance(job, deletions.Deletion):
+            self.results.put(deletions.send(self.client, job, halted=self._halted))
+        else:
+            self.results.put(send(self.client, job, halted=self._halted))
 
-    def _collect(self) -> list[Result]:
+    def _collect(self) -> list[Result | deletions.Answer]:
         """Wait a moment for a result, then take what else comes within FLUSH_SECONDS."""
-        results: list[Result] = []
+        results: list[Result | deletions.Answer] = []
         wanted = min(self.in_flight - len(self.postponed), FLUSH_RESULTS)
         if not wanted:
             return results
@@ -314,10 +320,32 @@ class _Run:
                     break
                 # Rather than to be woken by each: that would cost the threads that send more than it costs this one.
                 time.sleep(GATHER_SECONDS)
-        answered = [result.duration for result in results if result.answer]
+        answered = [result.duration for result in results if isinstance(result, Result) and result.answer]
         if answered:
             self.latency = sum(answered) / len(answered)
         return results
+
+    def _take_in(self, results: list[Result | deletions.Answer]) -> None:
+        """Write down what came in."""
+        self._record([result for result in results if isinstance(result, Result)])
+        self._record_deletions([result for result in results if isinstance(result, deletions.Answer)])
+
+    def _record_deletions(self, answers: list[deletions.Answer]) -> None:
+        if not answers:
+            return
+        judged = deletions.judge(answers, gate=self.gate, delivery=self.delivery)
+        self.in_flight -= len(answers)
+        self.more_due = True
+        try:
+            self._with_database(lambda: deletions.record(judged, gate=self.gate, using=self.using))
+        except Exception as error:
+            if self._is_gone(error):
+                raise
+            logger.error("%d deletions are left to the end of their leases: %s", len(judged), type(error).__name__)
+            return
+        for item in judged:
+            if item.outcome:
+                self.report.add(item.outcome)
 
     def _record(self, results: list[Result]) -> None:
         """Write down the results that came in, and earlier ones whose rows were locked then."""
@@ -378,6 +406,9 @@ class _Run:
         jobs: list[Job] = []
         settled: list[records.Settled] = []
         for order in orders:
+            if end := records.Settled.of_tombstone(order):
+                settled.append(end)
+                continue
             try:
                 job = self._job(order, claimed_at)
             except InvalidOrderError as error:

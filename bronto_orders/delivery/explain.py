@@ -36,6 +36,10 @@ WAITING = {
     "conflict": gettext_lazy(
         "Waiting: Bronto sees a conflict and could not be asked which; next try %(when)s. Nothing to do."
     ),
+    "deletion": gettext_lazy(
+        "Waiting: an earlier order with this number is still to be deleted at Bronto; looked at %(when)s, or as soon "
+        "as that is done. Nothing to do."
+    ),
     "fate_unknown": gettext_lazy(
         "Waiting: Bronto did not answer, so the order may or may not have arrived; "
         "that is looked into %(when)s. Nothing to do."
@@ -67,6 +71,9 @@ REJECTED = {
 }
 #: Why an order is not sent at all.
 SKIPPED = {
+    "erased": gettext_lazy(
+        "Erased with its customer: never sent again, and emptied again if somebody brings it back. Nothing to do."
+    ),
     "ignored_by_staff": gettext_lazy(
         "Not sent, whatever changes: somebody marked the order as ignored. Nothing to do; a resync sends it after all."
     ),

@@ -178,9 +178,10 @@ class Gate:
         """Whether the account's orders succeed, so that a failing one may have itself to blame."""
         return self.breaker_closed and self._succeeded
 
-    def decide(self, exchange: Exchange, order: Order, settings: DeliverySettings) -> Decision:
+    def decide(self, exchange: Exchange, order: Order | None, settings: DeliverySettings) -> Decision:
         """Return what to do after one exchange, in the light of how the account's other orders fared.
 
+        ``order`` is None for a deletion.
         Asks the database only about what is rare: a refusal, and an order that would be given up.
         """
         if isinstance(exchange.error, AuthenticationError):
@@ -190,10 +191,10 @@ class Gate:
             return policy.decide(exchange, settings, healthy=False)
         return decision
 
-    def _blame(self, order: Order) -> Blame:
+    def _blame(self, order: Order | None) -> Blame:
         attempts = SyncAttempt.objects.using(self.using)
         try:
-            last = attempts.filter(order=order).order_by("-pk").first()
+            last = attempts.filter(order=order).order_by("-pk").first() if order else None
             if last is not None and last.http_status in (401, 403):
                 # Requests that were in flight at the same time prove nothing.
                 ended_at = last.started_at + timedelta(milliseconds=last.duration_ms + 1)
@@ -205,7 +206,7 @@ class Gate:
             logger.warning("Nobody knows who is refused: the database failed (%s).", type(error).__name__)
         return Blame.UNCLEAR if self._succeeded and self.failures + 1 < REFUSALS else Blame.ACCOUNT
 
-    def _others_fail(self, order: Order) -> bool:
+    def _others_fail(self, order: Order | None) -> bool:
         """Tell whether the service failed on another order lately, so that a failure may be nobody's fault."""
         attempts = SyncAttempt.objects.using(self.using)
         newest = Subquery(attempts.order_by("-pk").values("pk")[:1], output_field=BigIntegerField())

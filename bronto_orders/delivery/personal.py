@@ -10,9 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.utils.translation import gettext_lazy
+
 from bronto_orders import equality, payloads
 from bronto_orders.client.redaction import PERSONAL
 from bronto_orders.diffing import Change
+from bronto_orders.models import LineItem, Order, Presence, SyncAttempt
+from bronto_orders.models.querysets import OrderQuerySet
 
 PERMISSION: Final = "bronto_orders.view_personal_data"
 #: Stands for a value of which nothing is shown.
@@ -21,6 +25,32 @@ MASK: Final = "•••"
 REST: Final = "…"
 #: The columns of an order that are personal: those that no record of a request keeps either.
 COLUMNS: Final = tuple(field.attribute for field in payloads.FIELDS if field.name in PERSONAL)
+#: Beside them, what leads back to the shopper by another system, and what people may have written freely.
+TRACES: Final = (
+    "contact_id",
+    "tracking_cookie_name",
+    "message_id",
+    "delivery_id",
+    "cart_id",
+    "shipping_details",
+    "shipping_tracking_url",
+)
+#: The same of line items.
+ITEM_TRACES: Final = ("description", "other")
+#: What delivery knows of the order, which is nothing once it is to be gone at Bronto.
+FORGOTTEN: Final[Mapping[str, Any]] = {
+    "presence": Presence.ABSENT,
+    "last_sent": None,
+    "last_sent_hash": "",
+    "bronto_order_id": "",
+    "bronto_updated_at": None,
+    "has_tracking": None,
+    "settle_until": None,
+}
+#: What an order whose customer was erased says for itself.
+ERASED_MESSAGE: Final = gettext_lazy(
+    "The customer was erased: the order is never sent again, and emptied again if somebody brings it back."
+)
 #: What Bronto may answer with beside these can be anything.
 _KNOWN: Final = frozenset({*equality.FIELDS, *equality.SERVER_FIELDS})
 _KNOWN_OF_ITEMS: Final = frozenset({*equality.ITEM_FIELDS, "position"})
@@ -73,3 +103,17 @@ def _address(value: str) -> str:
         return f"{value.rpartition('.')[0]}.{REST}"
     parts = value.split(":")
     return f"{parts[0]}:{parts[1]}:{REST}" if len(parts) > 2 else MASK
+
+
+def scrub(orders: OrderQuerySet, pk: int, **columns: Any) -> bool:
+    """Empty what is personal of one order, of its items and of its attempts, and write ``columns``.
+
+    ``orders`` selects the row if it may be written. Marks nothing. Call inside a transaction.
+    """
+    emptied = {name: None if Order._meta.get_field(name).null else "" for name in (*COLUMNS, *TRACES)}
+    if not orders.filter(pk=pk).scrub(**emptied, **FORGOTTEN, **columns):
+        return False
+    LineItem.objects.using(orders.db).filter(order=pk).scrub(**dict.fromkeys(ITEM_TRACES, ""))
+    texts = dict.fromkeys(("reason", "decision", "request_excerpt", "answer_excerpt"), "")
+    SyncAttempt.objects.using(orders.db).filter(order=pk).update(**texts)
+    return True

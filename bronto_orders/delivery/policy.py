@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop, ngettext
@@ -26,6 +27,8 @@ from bronto_orders.models import Presence, SyncAttempt, SyncState
 
 Outcome = SyncAttempt.Outcome
 Operation = SyncAttempt.Operation
+#: The operation of a tombstone, which leaves no attempts.
+DELETE: Final = "delete"
 
 #: Seconds before an add of unknown fate is looked into: time for a slow request to end.
 UNSURE_ADD_SECONDS = 5.0
@@ -75,7 +78,7 @@ class Exchange:
     #: The order names an e-mail address and the account does not let Bronto make contacts: a 409 may be about that.
     contact_may_lack: bool
     error: errors.BrontoError | None = None
-    #: After an unreadable 409: whether a search found the order. None when nobody looked.
+    #: After an unreadable 409, or a 404 to a deletion: whether a search found the order. None when nobody looked.
     found: bool | None = None
     #: After a 401 or 403.
     blame: Blame = Blame.ACCOUNT
@@ -115,7 +118,7 @@ def decide(exchange: Exchange, settings: DeliverySettings, *, healthy: bool) -> 
     decision = _rule(exchange.error)(exchange, settings)
     if decision.state is not SyncState.PENDING or not decision.counts or exchange.attempts < settings.max_attempts:
         return decision
-    if not healthy or not decision.suspect:
+    if not healthy or not decision.suspect or exchange.operation == DELETE:
         return replace(decision, counts=False)
     message = ngettext(
         "Bronto did not take this order in %(attempts)d attempt while it took others. Change the order or resync it.",
@@ -154,7 +157,10 @@ def _accepted(exchange: Exchange, settings: DeliverySettings) -> Decision:
 def _refused(exchange: Exchange, settings: DeliverySettings) -> Decision:
     if isinstance(exchange.error, errors.APIError) and exchange.error.status in PATH_STATUSES:
         return _misconfigured(exchange, settings)
-    message = _("Bronto refused the order: %(reason)s. Correct the order; saving it sends it again.")
+    if exchange.operation == DELETE:
+        message = _("Bronto refused to delete the order: %(reason)s. Delete it there, or try again.")
+    else:
+        message = _("Bronto refused the order: %(reason)s. Correct the order; saving it sends it again.")
     return Decision(
         outcome=Outcome.REJECTED,
         state=SyncState.REJECTED,
@@ -173,6 +179,8 @@ def _service_words(error: errors.BrontoError | None) -> str:
 def _not_found(exchange: Exchange, settings: DeliverySettings) -> Decision:
     if exchange.operation == Operation.ADD:
         return _misconfigured(exchange, settings)
+    if exchange.operation == DELETE:
+        return _gone(exchange, settings)
     absent = Decision(
         outcome=Outcome.REDIRECTED,
         state=SyncState.PENDING,
@@ -185,6 +193,16 @@ def _not_found(exchange: Exchange, settings: DeliverySettings) -> Decision:
     if exchange.flips + 1 >= MAX_FLIPS:
         return _id_taken(exchange, settings)
     return replace(absent, flip=True, message=_("Bronto no longer has the order; adding it again."))
+
+
+def _gone(exchange: Exchange, settings: DeliverySettings) -> Decision:
+    """A 404 to a deletion. No document knows it, and an API_URL that leads elsewhere would answer so, too."""
+    if exchange.found is None:
+        return _misconfigured(exchange, settings)
+    if not exchange.found:
+        return _accepted(exchange, settings)
+    message = _("Bronto has the order under another ID than the one that is known; deleting it by its number.")
+    return replace(_deferred(exchange, settings, "not_found"), message=message, standing=Standing.WELL)
 
 
 def _id_taken(exchange: Exchange, settings: DeliverySettings) -> Decision:
@@ -310,12 +328,11 @@ def _fate_unknown(exchange: Exchange, settings: DeliverySettings) -> Decision:
             delay=max(decision.delay, UNSURE_ADD_SECONDS),
             message=_("No answer came, so the order may or may not be at Bronto; looking again with an update."),
         )
-    return replace(
-        decision,
-        settle=True,
-        delay=max(decision.delay, settings.settle_seconds),
-        message=_("No answer came and the update may still land; trying again when it no longer can."),
-    )
+    if exchange.operation == DELETE:
+        message = _("No answer came and the deletion may still land; trying again when it no longer can.")
+    else:
+        message = _("No answer came and the update may still land; trying again when it no longer can.")
+    return replace(decision, settle=True, delay=max(decision.delay, settings.settle_seconds), message=message)
 
 
 def _throttled(exchange: Exchange, settings: DeliverySettings) -> Decision:

@@ -18,17 +18,21 @@ from django.utils.translation import gettext as _
 from bronto_orders import diffing, signals, wire
 from bronto_orders.client.redaction import excerpt, redacted_body
 from bronto_orders.conf import DeliverySettings
-from bronto_orders.delivery import claims
+from bronto_orders.delivery import claims, personal
 from bronto_orders.delivery.claims import MOVED_ON
 from bronto_orders.delivery.gate import Gate
 from bronto_orders.delivery.policy import Decision, Operation, Outcome, Standing, decide
 from bronto_orders.delivery.sending import Result, log_ids
 from bronto_orders.delivery.statements import Parameter, PreparedUpdate, insert
 from bronto_orders.exceptions import FateUnknownError, ServerError, UnexpectedAnswerError, UnreadableAnswerError
-from bronto_orders.models import DbNow, Order, Presence, SyncAttempt, SyncState
+from bronto_orders.models import DbNow, Order, Presence, SyncAttempt, SyncState, Tombstone
+from bronto_orders.models.deliverable import ERASED
 from bronto_orders.payloads import InvalidOrderError, acknowledged, perhaps_acknowledged
 
 logger = logging.getLogger(__name__)
+
+#: Seconds until an order looks again whether its number is free; the end of the deletion wakes it before that.
+DELETION_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,17 @@ class Settled:
         message = _("Workers died %(count)d times in a row while they sent this order. Tell the developers.")
         return cls(order, Outcome.REJECTED, SyncState.REJECTED, "crash_loop", message % {"count": claims.MAX_CRASHES})
 
+    @classmethod
+    def of_tombstone(cls, order: Order) -> Settled | None:
+        """Return what becomes of an order that stands under a tombstone; None without one."""
+        match getattr(order, "buried", None):
+            case Tombstone.Kind.ERASED:
+                return cls(order, Outcome.SKIPPED, SyncState.SKIPPED, ERASED, str(personal.ERASED_MESSAGE))
+            case Tombstone.Kind.DELETED:
+                message = _("An earlier order with this number is still to be deleted at Bronto; sent after that.")
+                return cls(order, Outcome.DEFERRED, SyncState.PENDING, "deletion", message)
+        return None
+
 
 def settle(ends: Sequence[Settled], *, using: str) -> None:
     """Record orders that came to rest without a request; one that the shop has locked waits for its lease to end."""
@@ -75,9 +90,20 @@ def settle(ends: Sequence[Settled], *, using: str) -> None:
         _run(_REST_UNCHANGED, unchanged, using)
         for end in done:
             if end.state is not SyncState.SYNCED:
-                claims.held(end.order, using=using).update(**claims.at_rest(end.state, end.reason, end.message))
+                _settle(end, using)
     for end in done:
         _announce(end.order, end.state, end.reason, using)
+
+
+def _settle(end: Settled, using: str) -> None:
+    row = claims.held(end.order, using=using)
+    if end.state is SyncState.PENDING:
+        words = {"sync_reason": end.reason, "sync_message": end.message}
+        row.update(attempts=F("attempts") - 1, **words, **claims.waiting(DELETION_SECONDS))
+    elif end.reason == ERASED:
+        personal.scrub(row, end.order.pk, **claims.at_rest(end.state, end.reason, end.message))
+    else:
+        row.update(**claims.at_rest(end.state, end.reason, end.message))
 
 
 @dataclass(frozen=True)

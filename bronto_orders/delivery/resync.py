@@ -28,7 +28,7 @@ from bronto_orders.delivery.pace import BULK_SHARE, Pace
 from bronto_orders.delivery.pushes import next_push
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import DbNow, Order, ResyncRun, SyncAttempt, SyncState
-from bronto_orders.models.deliverable import IGNORED_BY_STAFF
+from bronto_orders.models.deliverable import ERASED, IGNORED_BY_STAFF
 from bronto_orders.models.querysets import CHUNK, OrderQuerySet, writing
 from bronto_orders.payloads import InvalidOrderError, build_document
 
@@ -205,6 +205,8 @@ def _sample(orders: OrderQuerySet, count: int) -> list[Order]:
 
 def _fate(order: Order) -> str:
     """Say what would become of an order: ``unchanged``, ``changed``, or why it cannot be sent."""
+    if order.sync_reason == ERASED:
+        return ERASED
     try:
         document = build_document(order, order.line_items.all(), now=timezone.now())
         return "unchanged" if next_push(order, document, with_order_date=False).idle else "changed"

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import BooleanField, ExpressionWrapper
+from django.db.models import BooleanField, Count, DateTimeField, ExpressionWrapper, Min
 
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import claims, environment, figures
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import AccountStatus, SyncState
+from bronto_orders.models import AccountStatus, DbNow, SyncState, Tombstone
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,11 @@ class Overview:
     last_success_at: datetime | None = None
     #: Why orders were rejected or skipped, the most frequent reason first.
     reasons: list[figures.Reason] = field(default_factory=list)
+    #: Deletions at Bronto that wait or are in flight, and those that it has refused.
+    deletions_owed: int = 0
+    deletions_refused: int = 0
+    #: Seconds for which the oldest due deletion has been due; None when none is.
+    oldest_deletion_seconds: float | None = None
     #: Another environment sends for the account, and this one looks like a copy of it.
     foreign: bool = False
     #: What is wrong with the account's settings.
@@ -43,6 +49,10 @@ class Overview:
         parts = [f"{self.account}: {counts}"]
         if self.oldest_due_seconds is not None:
             parts.append(f"oldest due for {self.oldest_due_seconds:.0f} s")
+        if self.deletions_owed:
+            parts.append(f"{self.deletions_owed} to be deleted")
+        if self.deletions_refused:
+            parts.append(f"{self.deletions_refused} not deleted")
         if self.paused:
             parts.append("paused")
         if self.held_until:
@@ -69,6 +79,16 @@ class Overview:
                 f"Account {self.account!r} has an order that has been due for {self.oldest_due_seconds:.0f} s: "
                 "is a worker running?"
             )
+        if self.oldest_deletion_seconds is not None and self.oldest_deletion_seconds > max_age:
+            found.append(
+                f"Account {self.account!r} has a deletion that has been due for {self.oldest_deletion_seconds:.0f} s: "
+                "is a worker running?"
+            )
+        if self.deletions_refused:
+            found.append(
+                f"Bronto has refused to delete orders of the account {self.account!r} ({self.deletions_refused}): "
+                "see “Deletions at Bronto” in the admin."
+            )
         if self.misconfigured:
             found.append(self.misconfigured)
         if not self.configured:
@@ -83,6 +103,10 @@ def accounts(*, using: str = DEFAULT_DB_ALIAS) -> list[Overview]:
         overview = overviews.setdefault(account, Overview(account=account, configured=False))
         overview.counts, overview.reasons = orders.by_state, orders.reasons
         overview.oldest_due_seconds = orders.oldest_due_seconds
+    for account, owed, refused, seconds in _deletions(using):
+        overview = overviews.setdefault(account, Overview(account=account, configured=False))
+        overview.deletions_owed, overview.deletions_refused = owed, refused
+        overview.oldest_deletion_seconds = seconds
     shut = ExpressionWrapper(claims.shut(), output_field=BooleanField())
     rows = {row.account: row for row in AccountStatus.objects.using(using).annotate(shut=shut)}
     for name, row in rows.items():
@@ -95,6 +119,18 @@ def accounts(*, using: str = DEFAULT_DB_ALIAS) -> list[Overview]:
         except BrontoConfigurationError as error:
             overviews[name].misconfigured = str(error)
     return [overviews[name] for name in sorted(overviews)]
+
+
+def _deletions(using: str) -> Iterator[tuple[str, int, int, float | None]]:
+    """Yield for each account with deletions that are not done: how many are owed, and were refused, and the oldest."""
+    undone = Tombstone.objects.using(using).order_by().filter(done_at=None)
+    now = ExpressionWrapper(DbNow(), output_field=DateTimeField())
+    counts = undone.values_list("account").annotate(
+        owed=Count("due_at"), total=Count("pk"), oldest=Min("due_at"), now=now
+    )
+    for account, owed, total, oldest, at in counts:
+        seconds = (at - oldest).total_seconds() if oldest is not None and oldest <= at else None
+        yield account, owed, total - owed, seconds
 
 
 def _add_gate(overview: Overview, row: Any) -> None:

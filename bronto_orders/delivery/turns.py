@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 
-from bronto_orders.delivery import engine, hints
+from bronto_orders.delivery import engine, hints, tombstones
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import Order
 
 #: Seconds that one account may take before others that have due orders have their turn.
 TURN_SECONDS = 5.0
@@ -68,6 +67,6 @@ def due_accounts(accounts: Collection[str], *, using: str) -> list[str]:
     Each delivery waits for it then.
     """
     try:
-        return Order.objects.using(using).accounts_due(accounts)
+        return tombstones.accounts_due(accounts, using=using)
     except (OperationalError, InterfaceError):
         return sorted(accounts)

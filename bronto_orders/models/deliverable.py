@@ -108,6 +108,8 @@ PARKED = Q(sync_state__in=[state.value for state in SyncState.parked()])
 
 #: The reason of orders that are not sent, whatever the shop changes, until somebody resyncs them.
 IGNORED_BY_STAFF = "ignored_by_staff"
+#: The reason of orders whose customer was erased.
+ERASED = "erased"
 NOT_IGNORED = ~Q(sync_reason=IGNORED_BY_STAFF)
 
 

@@ -116,6 +116,7 @@ class Order(Deliverable):
             ("resync_order", _("Can send orders to Bronto again")),
             ("view_diff", _("Can compare orders with Bronto")),
             ("view_personal_data", _("Can see personal data of orders")),
+            ("erase_customer", _("Can erase customers, here and at Bronto")),
         ]
 
     def __str__(self) -> str:

@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, Q, QuerySet
 
 from bronto_orders import signals, tracking
 from bronto_orders.models import newborn
 from bronto_orders.models.deliverable import DELIVERY_COLUMNS, IGNORED_BY_STAFF, MARKS, Presence, SyncState
 from bronto_orders.models.functions import DbNow
+from bronto_orders.models.tombstone import Tombstone
 
 if TYPE_CHECKING:
     from bronto_orders.models.order import LineItem, Order
@@ -48,6 +49,13 @@ class OrderQuerySet(QuerySet["Order"]):
         if rows:
             signals.orders_marked.send_robust(self.model, using=using)
         return rows
+
+    def scrub(self, **columns: Any) -> int:
+        """Update without a mark, so that nothing is sent because of it. Returns how many there were."""
+        newborn.forget(writing(self))
+        return super().update(**columns)
+
+    scrub.alters_data = True  # type: ignore[attr-defined]
 
     def bulk_create(
         self,
@@ -163,10 +171,11 @@ class OrderQuerySet(QuerySet["Order"]):
     def ignore(self, message: str) -> int:
         """Let orders that are owed or have failed rest for good; those that a worker holds are left alone.
 
-        Returns how many there were.
+        So are those of erased customers: what is brought back of them must be emptied. Returns how many there were.
         """
+        erased = Tombstone.objects.filter(kind=Tombstone.Kind.ERASED).over_orders()
         waiting = Q(sync_state=SyncState.PENDING) | Q(sync_state__in=SyncState.parked())
-        return self.filter(waiting, lease_token=None).update(
+        return self.filter(~Exists(erased), waiting, lease_token=None).update(
             sync_reason=IGNORED_BY_STAFF,
             sync_message=message,
             due_at=None,
@@ -239,6 +248,12 @@ class LineItemQuerySet(QuerySet["LineItem"]):
         return deleted.total(), dict(deleted)
 
     delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def scrub(self, **columns: Any) -> int:
+        """Update without a mark, as ``OrderQuerySet.scrub``."""
+        return super().update(**columns)
+
+    scrub.alters_data = True  # type: ignore[attr-defined]
 
     def bulk_create(
         self,

@@ -19,7 +19,7 @@ from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import environment
 from bronto_orders.delivery.figures import HOUR, Hour, Traffic
 from bronto_orders.delivery.status import Overview
-from bronto_orders.models import AccountStatus, DbNow, Order, ResyncRun, SyncAttempt
+from bronto_orders.models import AccountStatus, DbNow, Order, ResyncRun, SyncAttempt, Tombstone
 from tests.admin.conftest import LIST, staff
 from tests.factories import OrderFactory
 
@@ -156,10 +156,17 @@ class TestPage:
             make(2, f"shop-{n}", sync_state="rejected", due_at=None, sync_reason=f"invalid:field_{n}")
             hold(f"shop-{n}", held_reason="outage")
         environment.environment("default")  # which a process asks once
-        # Session, user; orders, owed, under way, given up; accounts; attempts of past hours, twice, and of this one;
-        # tracking that was not taken; resyncs.
-        with django_assert_num_queries(12):
+        # Session, user; orders, owed, under way, given up; deletions; accounts; attempts of past hours, twice, and of
+        # this one; tracking that was not taken; resyncs.
+        with django_assert_num_queries(13):
             page(admin_client)
+
+    def test_deletions_that_are_not_done_are_told(self, admin_client):
+        assert "Deletions at Bronto" not in page(admin_client).partition("bronto-card-1")[2]
+        made = {"account": "default", "kind": "erased", "trigger": "test"}
+        Tombstone.objects.create(customer_order_id="waits", due_at=timezone.now(), **made)
+        Tombstone.objects.create(customer_order_id="refused", **made)
+        assert "1 waiting, 1 refused" in page(admin_client)
 
     def test_settings_that_are_wrong_are_told(self, admin_client, settings):
         settings.BRONTO_ORDERS = {"ACCOUNTS": "wrong"}

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from bronto_orders.delivery.resync import Options, start_run
-from bronto_orders.models import AccountStatus, Order
+from bronto_orders.models import AccountStatus, Order, Tombstone
 from tests.admin.conftest import LIST, FakeBronto, url
 from tests.admin.test_form import attempt
 from tests.factories import OrderFactory
@@ -36,6 +36,8 @@ PAGES = {
     "diff": ["changed here", "Resync these differences", "What the verdicts mean", "Byte for byte"],
     "confirm": ["What would happen", "Fire workflows", "Tried again from the start.", "ignored by staff"],
     "ignore": ["Mark as ignored", "Ignored orders are not sent to Bronto"],
+    "erase": ["Erase for good", "Nobody can undo this.", "1 order of all accounts"],
+    "deletions": ["Try again what Bronto has refused", "customer erased", "deleted by the shop"],
     "run": ["Cancel this resync", "Orders by outcome", "Only if changed, without workflows.", "queued already"],
     "journal": ["change in the shop", "account held", "Search by order number, written in full."],
     "attempt": ["add: account held", "taken differently"],
@@ -66,6 +68,8 @@ def order(bronto: FakeBronto) -> Order:
     AccountStatus.objects.create(
         account="default", held_until=timezone.now() + timedelta(hours=1), held_reason="outage", breaker_state="open"
     )
+    for kind in Tombstone.Kind:
+        Tombstone.objects.create(account="default", customer_order_id=kind, kind=kind, trigger="signal")
     attempt(order, outcome="held", answer_excerpt="{}")
     attempt(order, differences=["grandTotal"])
     return order
@@ -83,6 +87,8 @@ def pages(order: Order) -> dict[str, Any]:
         "diff": url("diff", order) + "?all=1",
         "confirm": (LIST, {**chosen, "select_across": "1", "action": "resync_selected"}),
         "ignore": (LIST, {**chosen, "action": "mark_as_ignored"}),
+        "erase": (LIST, {**chosen, "action": "erase_customers"}),
+        "deletions": "/admin/bronto_orders/tombstone/",
         "run": f"{RUNS}{run.pk}/change/",
         "journal": "/admin/bronto_orders/syncattempt/",
         "attempt": f"/admin/bronto_orders/syncattempt/{order.sync_attempts.earliest('pk').pk}/change/",

@@ -17,7 +17,7 @@ from django.utils import timezone
 from bronto_orders import exceptions as errors
 from bronto_orders import signals
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import claims, engine
+from bronto_orders.delivery import claims, engine, retention
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import AccountStatus, DbNow, Order, Presence, SyncAttempt, SyncState
 from tests.factories import LineItemFactory, OrderFactory
@@ -657,7 +657,7 @@ class TestSweepAndPrune:
         ) if connection.vendor != "mysql" else SyncAttempt.objects.filter(
             pk__in=list(SyncAttempt.objects.values_list("pk", flat=True)[:3])
         ).update(started_at=timezone.now() - timedelta(days=91))
-        assert engine.prune(days=90, batch_size=2) == 3
+        assert retention.prune(days=90, batch_size=2) == 3
         assert SyncAttempt.objects.count() == 2
 
 

@@ -139,7 +139,7 @@ def test_spans(settings: Any, seconds: float, expected: str) -> None:
 
 
 def decided() -> set[tuple[str, str]]:
-    """Return each state and reason that the policy can end in."""
+    """Return each state and reason that the policy can end in for an order."""
     made = [
         None,
         *(e(status=409) if issubclass(e, errors.APIError) else e() for e in policy.TABLE if e is not type(None)),
@@ -161,6 +161,7 @@ def decided() -> set[tuple[str, str]]:
 def test_each_reason_has_a_sentence_and_words() -> None:
     known = {"pending": explain.WAITING, "rejected": explain.REJECTED, "skipped": explain.SKIPPED, "synced": {"": ""}}
     ends = decided() | {("rejected", "crash_loop"), ("skipped", "ignored_by_staff")}
+    ends |= {("pending", "deletion"), ("skipped", "erased")}
     assert {(state, reason) for state, reason in ends if reason not in known[state]} == set()
     assert {reason for _state, reason in ends if reason and reason not in columns.REASONS} == set()
     # And none is left of what no longer happens.

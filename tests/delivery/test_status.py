@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from bronto_orders.delivery import status
-from bronto_orders.models import AccountStatus, DbNow, Order
+from bronto_orders.models import AccountStatus, DbNow, Order, Tombstone
 from tests.factories import OrderFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,3 +47,17 @@ def test_one_wrong_account_hides_no_other() -> None:
     assert default.counts == {"pending": 1}
     (complaint,) = status.health()
     assert "['bad']['CONCURRENCY'] must be" in complaint
+
+
+def test_deletions_that_wait_or_were_refused() -> None:
+    made = {"account": "default", "kind": Tombstone.Kind.ERASED, "trigger": "test"}
+    Tombstone.objects.create(customer_order_id="waits", due_at=timezone.now() + timedelta(hours=1), **made)
+    Tombstone.objects.create(customer_order_id="done", done_at=timezone.now(), **made)
+    (account,) = status.accounts()
+    assert str(account).endswith("0 skipped; 1 to be deleted")
+    assert status.health() == []
+    Tombstone.objects.create(customer_order_id="refused", **made)
+    Tombstone.objects.filter(customer_order_id="waits").update(due_at=DbNow(-700))
+    overdue, refused = status.health()
+    assert "has a deletion that has been due for 70" in overdue
+    assert "refused to delete orders of the account 'default' (1)" in refused

@@ -11,6 +11,7 @@ from django.utils import timezone
 from bronto_orders import exceptions as errors
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import claims, engine
+from bronto_orders.delivery.erasure import erase_customer
 from bronto_orders.delivery.resync import Options, cancel, start_run
 from bronto_orders.models import AccountStatus, DbNow, Order
 from bronto_orders.models.transitions import TRANSITIONS
@@ -124,6 +125,18 @@ def ignored(before: Callable[[FakeBronto], None]) -> Callable[[FakeBronto], None
     return scene
 
 
+def erased(before: Callable[[FakeBronto], None]) -> Callable[[FakeBronto], None]:
+    """Erased, then changed by the shop, and delivered."""
+
+    def scene(bronto: FakeBronto) -> None:
+        before(bronto)
+        assert erase_customer(Order.objects.get().email_address).orders == 1
+        change()
+        deliver()
+
+    return scene
+
+
 def cancelled(bronto: FakeBronto) -> None:
     deliver()
     orders = Order.objects.filter(customer_order_id__gt="")
@@ -159,6 +172,12 @@ SCENES: dict[str, tuple[Callable[[FakeBronto], None], set[transitions.Pair]]] = 
         ignored(lambda bronto: answered(bronto, errors.ServerError(status=500))),
         {DEFERRED, ("pending", "skipped")},
     ),
+    "new, erased": (erased(lambda _: None), {("pending", "skipped"), ("skipped", "pending"), SKIPPED}),
+    "synced, erased": (
+        erased(lambda _: deliver()),
+        {ACCEPTED, ("synced", "skipped"), ("skipped", "pending"), SKIPPED},
+    ),
+    "rejected, erased": (erased(refused), {REJECTED, ("rejected", "skipped"), ("skipped", "pending"), SKIPPED}),
     "synced, resync cancelled": (cancelled, {ACCEPTED, ("synced", "pending"), ("pending", "synced")}),
 }
 BIRTH = (None, "pending")

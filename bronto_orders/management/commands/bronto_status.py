@@ -12,8 +12,8 @@ from bronto_orders.delivery import status
 class Command(BaseCommand):
     help = (
         "Show where each account's orders stand. The exit code is 0 when all is well and 1 when an account is held or "
-        "paused, when its oldest order has been due for longer than --max-age, or when orders belong to no configured "
-        "account."
+        "paused, when its oldest order or deletion has been due for longer than --max-age, when Bronto has refused a "
+        "deletion, or when orders belong to no configured account."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,78 @@
+"""Tombstones: how an order comes to be deleted at Bronto, and which accounts have such deletions due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from bronto_orders.conf import bronto_settings
+from bronto_orders.delivery import hints
+from bronto_orders.models import DbNow, Order, Presence, SyncState, Tombstone
+
+Kind = Tombstone.Kind
+
+
+def bury(order: Order, kind: Kind, *, trigger: str, using: str) -> Tombstone:
+    """Have the order deleted at Bronto, and wake the workers for it after commit.
+
+    ``order`` is its row as it is under lock, in the transaction that is open. A tombstone that is there already is
+    raised; one of an erased order stays that.
+    """
+    settle = bronto_settings.delivery.settle_seconds
+    first = {
+        "bronto_order_id": order.bronto_order_id,
+        "kind": kind,
+        "trigger": trigger,
+        "due_at": _when_all_has_landed(order, settle),
+    }
+    rows = Tombstone.objects.using(using).select_for_update()
+    tombstone, created = rows.get_or_create(
+        account=order.account, customer_order_id=order.customer_order_id, defaults=first
+    )
+    if not created and (kind is Kind.ERASED or tombstone.kind != Kind.ERASED):
+        # While one is owed no order of this number is sent, so that what it waits for is all there is to wait for.
+        again = {"done_at": None, "attempts": 0, "message": ""} if tombstone.due_at is None else {}
+        changes: dict[str, Any] = {**first, **again} if again else {"kind": kind}
+        Tombstone.objects.using(using).filter(pk=tombstone.pk).update(**changes)
+    hints.wake_after_commit(order.account, using=using)
+    return tombstone
+
+
+def bury_deleted(pk: Any, *, using: str) -> None:
+    """Have an order deleted at Bronto whose row is about to be, unless Bronto cannot have it."""
+    row = Order.objects.using(using).select_for_update().filter(pk=pk).first()
+    if row is not None and not _was_never_sent(row, using):
+        bury(row, Kind.DELETED, trigger="signal", using=using)
+
+
+def _was_never_sent(order: Order, using: str) -> bool:
+    """Tell whether no request about the order can have been made: none is leased, and none was recorded."""
+    waiting = order.sync_state in (SyncState.PENDING, SyncState.SKIPPED) and order.lease_token is None
+    if not waiting or order.presence != Presence.ABSENT:
+        return False
+    return not order.sync_attempts.using(using).exists()
+
+
+def _when_all_has_landed(order: Order, settle: float) -> datetime | DbNow:
+    """Return when no request about the order can land any more: one that did so later might bring it back.
+
+    An update's lease outlives all that was sent under it; an add's does not. Before the last answer an add may have
+    been given up, and may still be under way.
+    """
+    there = order.presence == Presence.PRESENT
+    lease_end: datetime | None = order.due_at if order.lease_token else None
+    answered: datetime | None = order.synced_at if there else None
+    settled: datetime | None = order.settle_until
+    if lease_end:
+        return lease_end if there else lease_end + timedelta(seconds=settle)
+    if answered:
+        landed = answered + timedelta(seconds=settle)
+        return max(landed, settled or landed)
+    return DbNow(settle)
+
+
+def accounts_due(among: Collection[str], *, using: str) -> list[str]:
+    """Return those of these accounts that have anything to send now, orders or deletions, by name."""
+    orders = Order.objects.using(using).accounts_due(among)
+    return sorted({*orders, *Tombstone.objects.using(using).accounts_due(among)})

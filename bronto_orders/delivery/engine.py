@@ -138,7 +138,7 @@ class _Run:
 
     def run(self, ends_at: float) -> Report:
         self.gate = self._with_database(lambda: Gate(self.account, using=self.using))
-        with Threads[Job | deletions.Deletion](self.account.concurrency, self._work) as threads:
+        with Threads(self.account.concurrency, self._work) as threads:
             self._drain(lambda: self._refill(threads), ends_at)
             if self._drain(lambda: self._try_suspect(threads), max(ends_at, time.monotonic() + SUSPECT_SECONDS)):
                 self._drain(lambda: self._refill(threads), ends_at)

@@ -157,8 +157,8 @@ class TestPage:
             hold(f"shop-{n}", held_reason="outage")
         environment.environment("default")  # which a process asks once
         # Session, user; orders, owed, under way, given up; accounts; attempts of past hours, twice, and of this one;
-        # tracking that was not taken; resyncs.
-        with django_assert_num_queries(12):
+        # tracking that was not taken, twice; resyncs.
+        with django_assert_num_queries(13):
             page(admin_client)
 
     def test_settings_that_are_wrong_are_told(self, admin_client, settings):

@@ -17,12 +17,12 @@ from django.urls import include, path
 from bronto_orders import payloads, tracking
 from bronto_orders.conf import TrackingSettings
 from bronto_orders.models import LineItem, Order
+from bronto_orders.models.order import ATTRIBUTION_COLUMNS
 from bronto_orders.tracking import Note, Source, Tracking
 from tests.test_tracking import DOCS_COOKIE, DOCS_TID, LINK_TID
 
 COOKIE = TrackingSettings.cookie_name
 LANDING = f"?_bta_tid={DOCS_TID}"
-ATTRIBUTION = ("attribution_source", "attribution_seen_at", "attribution_note")
 
 
 def buy(request: HttpRequest) -> HttpResponse:
@@ -124,7 +124,7 @@ class TestCreation:
 
     def test_nothing_of_it_is_sent(self) -> None:
         sent = {rule.attribute for rule in payloads.FIELDS}
-        assert not sent.intersection(ATTRIBUTION)
+        assert not sent.intersection(ATTRIBUTION_COLUMNS)
 
     def test_outside_a_request(self) -> None:
         with tracking.use(Tracking(cookie_name=DOCS_COOKIE, cookie_value=LINK_TID, source="erp_import")):
@@ -166,14 +166,14 @@ class TestStaff:
     @pytest.mark.parametrize("landing", ["", LANDING])
     def test_edits_never_attribute_again(self, boss: Client, landing: str) -> None:
         shopper().get("/buy/" + landing, REMOTE_ADDR="192.0.2.7")
-        before = Order.objects.values("tid", "tracking_cookie_value", "origin_ip", *ATTRIBUTION).get()
+        before = Order.objects.values("tid", "tracking_cookie_value", "origin_ip", *ATTRIBUTION_COLUMNS).get()
         order = Order.objects.get()
         change = f"/admin/bronto_orders/order/{order.pk}/change/?_bta_tid={LINK_TID}"
         data = self.form(tid=order.tid, origin_ip=order.origin_ip, grand_total="5")
         assert boss.post(change, data).status_code == 302
         boss.get(f"/edit/?_bta_tid={LINK_TID}")
         shopper(**{DOCS_COOKIE: LINK_TID}).get(f"/edit/?_bta_tid={LINK_TID}")
-        after = Order.objects.values("tid", "tracking_cookie_value", "origin_ip", *ATTRIBUTION).get()
+        after = Order.objects.values("tid", "tracking_cookie_value", "origin_ip", *ATTRIBUTION_COLUMNS).get()
         assert (after, Order.objects.get().grand_total) == (before, 7)
 
     def test_whoever_pushes_orders_through_the_api_is_no_shopper(self, boss: Client) -> None:

@@ -16,6 +16,8 @@ from bronto_orders.models.querysets import LineItemQuerySet, OrderQuerySet, mark
 
 AMOUNT: dict[str, Any] = {"max_digits": 19, "decimal_places": 4, "null": True, "blank": True}
 LINK_LENGTH = 2000
+#: What the shop keeps to itself of an order's tracking.
+ATTRIBUTION_COLUMNS = frozenset({"attribution_source", "attribution_seen_at", "attribution_note"})
 #: Orders of which the shop does not know the e-mail that caused them.
 UNTRACKED = Q(tid="", tracking_cookie_value="")
 

@@ -157,8 +157,8 @@ class TestPage:
             hold(f"shop-{n}", held_reason="outage")
         environment.environment("default")  # which a process asks once
         # Session, user; orders, owed, under way, given up; deletions; accounts; attempts of past hours, twice, and of
-        # this one; tracking that was not taken; resyncs.
-        with django_assert_num_queries(13):
+        # this one; tracking that was not taken, twice; resyncs.
+        with django_assert_num_queries(14):
             page(admin_client)
 
     def test_deletions_that_are_not_done_are_told(self, admin_client):

@@ -14,6 +14,7 @@ from bronto_orders.delivery import claims
 from bronto_orders.delivery.resync import resync
 from bronto_orders.models import LineItem, Order, SyncState
 from bronto_orders.models.deliverable import DELIVERY_COLUMNS
+from bronto_orders.models.order import ATTRIBUTION_COLUMNS
 from tests.factories import LineItemFactory
 
 #: Fields that the shop changes and the values it gives them; the first is the one they are cleared by.
@@ -52,7 +53,7 @@ def shown(order: Order) -> dict[str, Any]:
 def _shown(row: Model) -> dict[str, Any]:
     known = {}
     for column in row._meta.concrete_fields:
-        if column.name not in NOT_SHOWN | DELIVERY_COLUMNS:
+        if column.name not in NOT_SHOWN | DELIVERY_COLUMNS | ATTRIBUTION_COLUMNS:
             head, *tail = column.name.split("_")
             value = getattr(row, column.name)
             if isinstance(value, datetime):

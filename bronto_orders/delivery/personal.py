@@ -34,6 +34,9 @@ TRACES: Final = (
     "cart_id",
     "shipping_details",
     "shipping_tracking_url",
+    "attribution_source",
+    "attribution_seen_at",
+    "attribution_note",
 )
 #: The same of line items.
 ITEM_TRACES: Final = ("description", "other")

@@ -42,6 +42,9 @@ PERSONAL: dict[str, Any] = {
     "cart_id": "7255c31c-39ac-4611-a2b7-974b0ebfa555",
     "shipping_details": "To Jane, second floor",
     "shipping_tracking_url": "https://parcels.example.com/jane",
+    "attribution_source": "janes_click",
+    "attribution_seen_at": "2024-02-03 04:05:06+00:00",
+    "attribution_note": "what_jane_said",
 }
 #: Columns of an order that stay: what accounting and statistics need, and none of it leads to a person.
 KEPT = {
@@ -58,7 +61,7 @@ def of_jane(**columns: Any) -> Order:
 
 def assert_nothing_personal_is_left() -> None:
     left = everything()
-    for value in [*PERSONAL.values(), PERSONAL["cart_id"].replace("-", ""), "jane"]:
+    for value in [*PERSONAL.values(), PERSONAL["cart_id"].replace("-", ""), "2024-02-03", "jane"]:
         assert value.lower() not in left
 
 
@@ -82,6 +85,7 @@ class TestHere:
         order.save()
         engine.deliver("default")
         assert "jane" in everything()
+        assert "2024-02-03" in everything()
         assert erase_customer(EMAIL).accounts == {"default": 1}
         assert_nothing_personal_is_left()
         order.refresh_from_db()

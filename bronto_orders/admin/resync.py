@@ -122,6 +122,11 @@ class ResyncAdmin(OrderPages):
         view = self.admin_site.admin_view(self.resync_view)
         return [path("<path:object_id>/resync/", view, name=name), *super().get_urls()]
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        run = request.GET.get("resync_run", "")
+        named = {"resync_run": run, "resync_run_url": self.run_url(run)} if run.isdecimal() else {}
+        return super().changelist_view(request, {**named, **(extra_context or {})})
+
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def resync_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask about one order; on POST, send it again."""
@@ -184,14 +189,12 @@ class ResyncAdmin(OrderPages):
                 self._log_resync(request, run, options, one_by_one=one_by_one)
         if not new:
             self.message_user(request, _("This resync was started already."), messages.INFO)
-        return HttpResponseRedirect(self.run_url(run) or back)
+        return HttpResponseRedirect(self.run_url(run.pk) or back)
 
-    def run_url(self, run: ResyncRun) -> str:
-        """Return the address of the resync's page; empty on a site that has none."""
+    def run_url(self, run: int | str) -> str:
+        """Return the address of the page of the resync with this key; empty on a site that has none."""
         try:
-            return reverse(
-                "admin:bronto_orders_resyncrun_change", args=[quote(run.pk)], current_app=self.admin_site.name
-            )
+            return reverse("admin:bronto_orders_resyncrun_change", args=[quote(run)], current_app=self.admin_site.name)
         except NoReverseMatch:
             return ""
 

@@ -64,8 +64,12 @@ def test_the_page_shows_how_far_it_is(admin_client, orders, run):
     for state, count in [("synced", 1), ("rejected", 1), ("pending", 1)]:
         query = f"resync_run={run.pk}&sync_state__exact={state}"
         assert f'href="{LIST}?{query.replace("&", "&amp;")}"' in text
-        assert len(admin_client.get(f"{LIST}?{query}").context["cl"].result_list) == count
+        listed = admin_client.get(f"{LIST}?{query}")
+        assert len(listed.context["cl"].result_list) == count
+        assert f"Only orders of resync {run.pk} are shown." in flat(listed)
+        assert page(run) in flat(listed)
     assert "in a later resync" in text
+    assert "Only orders of resync" not in flat(admin_client.get(LIST))
     assert rows() == before
 
 

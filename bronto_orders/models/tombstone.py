@@ -59,7 +59,7 @@ class Tombstone(models.Model):
 
     account = models.CharField(_("account"), max_length=64)
     customer_order_id = models.CharField(_("order number"), max_length=255)
-    #: Empty if it is not known; the order's number serves then.
+    #: Empty if it is not known, and once nothing is left under it; the order's number serves then.
     bronto_order_id = models.CharField(_("Bronto ID"), max_length=64, blank=True, default="")
     kind = models.CharField(_("cause"), max_length=8, choices=Kind.choices)
     created_at = models.DateTimeField(_("created"), default=timezone.now)

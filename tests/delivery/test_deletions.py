@@ -358,6 +358,20 @@ class TestANumberThatComesBack:
         deliver_all()
         assert bronto.operations[-2:] == ["add", "update_by_customer_order_id"]
 
+    def test_a_refused_deletion_is_not_tried_again_once_it_is_back(self, bronto: FakeBronto) -> None:
+        number = sent().customer_order_id
+        Order.objects.get().delete()
+        bronto.script.append(errors.BadRequestError(status=400))
+        deliver()
+        OrderFactory(customer_order_id=number)
+        deliver_all()
+        assert Tombstone.objects.all().retry() == 0
+        deliver_all()
+        assert list(bronto.orders) == [number]
+        erase_customer(Order.objects.get().email_address)
+        Tombstone.objects.owed().update(due_at=None)
+        assert Tombstone.objects.all().retry() == 1
+
     def test_may_be_deleted_again(self, bronto: FakeBronto) -> None:
         number = sent().customer_order_id
         Order.objects.get().delete()

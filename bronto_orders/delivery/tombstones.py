@@ -6,6 +6,8 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import hints
 from bronto_orders.models import DbNow, Order, Presence, SyncState, Tombstone
@@ -37,6 +39,7 @@ def bury(order: Order, kind: Kind, *, trigger: str, using: str) -> None:
         "bronto_order_id": order.bronto_order_id,
         "kind": kind,
         "trigger": trigger,
+        "created_at": timezone.now(),
         "due_at": _when_all_has_landed(order, settle),
     }
     number = {"account": order.account, "customer_order_id": order.customer_order_id}

@@ -379,8 +379,10 @@ class TestANumberThatComesBack:
         Order.objects.get().delete()
         deliver()
         first = tombstone().done_at
+        Tombstone.objects.update(created_at=DbNow(-3600))
         sent(customer_order_id=number).delete()
         assert tombstone().done_at is None
+        assert seconds_until(tombstone().created_at) > -60
         assert deliver() == {"deleted": 1}
         assert tombstone().done_at != first
 

@@ -21,8 +21,8 @@ from bronto_orders.visitor import Visitor
 class TrackingMiddleware:
     """Set ``request.bronto``, and make the request's origin known to orders that are created while it is handled.
 
-    Belongs after SessionMiddleware and AuthenticationMiddleware. What a streaming response does after it was returned
-    is no longer part of the request.
+    Belongs after SessionMiddleware and AuthenticationMiddleware. What a streaming response, or a task that nobody waits
+    for, does after the response was returned is no longer part of the request.
     """
 
     sync_capable = True
@@ -43,6 +43,7 @@ class TrackingMiddleware:
             response: HttpResponseBase = self.get_response(request)
         finally:
             active.reset(token)
+            visitor.is_over = True
         if visitor.has_ordered or QUERY_PARAMETER in request.META.get("QUERY_STRING", ""):
             visitor.settle(response)
         return response
@@ -54,6 +55,7 @@ class TrackingMiddleware:
             response: HttpResponseBase = await self.get_response(request)
         finally:
             active.reset(token)
+            visitor.is_over = True
         if visitor.has_ordered or QUERY_PARAMETER in request.META.get("QUERY_STRING", ""):
             await visitor.asettle(response)
         return response

@@ -23,7 +23,7 @@ import traceback
 from base64 import urlsafe_b64decode
 from binascii import Error as NoBase64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -271,6 +271,11 @@ class Attribution(Protocol):
     @property
     def tracking(self) -> Tracking: ...
 
+    @property
+    def is_over(self) -> bool:
+        """Tell whether it has ended: what a request starts and does not wait for goes on in a copy of its context."""
+        ...
+
     def origin(self) -> Origin:
         """Return what an order created now takes over; a note alone when it is not to be attributed."""
         ...
@@ -284,6 +289,10 @@ class Attribution(Protocol):
 class _Stated:
     tracking: Tracking
 
+    @property
+    def is_over(self) -> bool:
+        return False
+
     def origin(self) -> Origin:
         return Origin(self.tracking or Tracking(note=self.tracking.note or Note.WITHHELD))
 
@@ -296,8 +305,13 @@ active: ContextVar[Attribution | None] = ContextVar("bronto_orders_attribution",
 
 def current() -> Tracking | None:
     """Return the tracking that applies to the code that runs now; None outside requests and ``use``."""
-    attribution = active.get()
+    attribution = _attribution()
     return None if attribution is None else attribution.tracking
+
+
+def _attribution() -> Attribution | None:
+    attribution = active.get()
+    return None if attribution is None or attribution.is_over else attribution
 
 
 @contextmanager
@@ -336,7 +350,7 @@ def fill(order: Attributable) -> None:
     """
     if _is_tracked(order):
         order.attribution_source = order.attribution_source or Source.EXPLICIT.value
-    attribution = active.get()
+    attribution = _attribution()
     if attribution is None or not _has_room(order):
         return
     origin = Origin(Tracking(note=Note.UNREADABLE))
@@ -347,8 +361,10 @@ def fill(order: Attributable) -> None:
 
 def announce(using: str) -> None:
     """Tell whoever is active that an order was inserted, once that is committed."""
-    if attribution := active.get():
-        transaction.on_commit(attribution.order_committed, using=using)
+    # Raised where the shop commits by hand, and nobody can tell when.
+    with suppress(transaction.TransactionManagementError):
+        if attribution := _attribution():
+            transaction.on_commit(attribution.order_committed, using=using)
 
 
 def _is_tracked(order: Attributable) -> bool:

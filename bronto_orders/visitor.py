@@ -37,12 +37,14 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 class Visitor:
     """The attribution of the orders that are created while a request is handled."""
 
-    __slots__ = ("_refusal", "_tracking", "has_ordered", "request")
+    __slots__ = ("_refusal", "_tracking", "has_ordered", "is_over", "request")
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
         #: Whether an order was created, and committed.
         self.has_ordered = False
+        #: Whether the response is there.
+        self.is_over = False
         self._refusal: str | None = None
         self._tracking: Tracking | None = None
 

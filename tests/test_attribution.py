@@ -44,6 +44,17 @@ async def abuy(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+def buy_and_commit_by_hand(request: HttpRequest) -> HttpResponse:
+    transaction.set_autocommit(False)
+    try:
+        Order.objects.create(customer_order_id="1")
+        transaction.commit()
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    return HttpResponse()
+
+
 def edit(request: HttpRequest) -> HttpResponse:
     order = Order.objects.get()
     order.grand_total = 7
@@ -63,6 +74,7 @@ urlpatterns = [
     path("buy/", buy),
     path("buy-in-bulk/", buy_in_bulk),
     path("abuy/", abuy),
+    path("buy-and-commit-by-hand/", buy_and_commit_by_hand),
     path("edit/", edit),
     path("", page),
 ]
@@ -98,6 +110,11 @@ class TestCreation:
     @pytest.mark.django_db(transaction=True)
     def test_in_an_async_view(self) -> None:
         asyncio.run(AsyncClient().get("/abuy/" + LANDING))
+        assert said() == (DOCS_TID, Source.QUERY, "")
+
+    @pytest.mark.django_db(transaction=True)
+    def test_where_the_shop_commits_by_hand(self) -> None:
+        shopper().get("/buy-and-commit-by-hand/" + LANDING)
         assert said() == (DOCS_TID, Source.QUERY, "")
 
     def test_without_a_click_consent_or_request(self, settings: Any) -> None:

@@ -696,6 +696,31 @@ class TestContext:
         assert asyncio.run(main()) == [b"x"]
         assert seen == [None, None]
 
+    def test_a_task_that_nobody_waits_for_outlives_it(self):
+        """It runs in a copy of the request's context, and may run for ever."""
+        tasks = []
+
+        async def go_on(answered):
+            in_request = tracking.current()
+            await answered.wait()
+            tracking.fill(order := FakeOrder())
+            tracking.announce("default")
+            return in_request.tid, tracking.current(), order
+
+        async def main():
+            async def view(request):
+                tasks.append(asyncio.create_task(go_on(answered)))
+                await asyncio.sleep(0)
+                return HttpResponse()
+
+            answered = asyncio.Event()
+            await TrackingMiddleware(view)(get(LANDING, factory=AsyncRequestFactory))
+            answered.set()
+            return await tasks[0]
+
+        tid, after, order = asyncio.run(main())
+        assert (tid, after, order, order.attribution_note) == (DOCS_TID, None, FakeOrder(), "")
+
     def test_a_request_inside_a_request_gives_the_outer_one_back(self):
         inner = get(f"/?_bta_tid={LINK_TID}")
 

@@ -42,6 +42,7 @@ class FakeAttribution:
     def __init__(self, origin=None, error=None):
         self.given, self.error, self.asked = origin, error, 0
         self.tracking = origin.tracking if origin else NOTHING
+        self.is_over = False
 
     def origin(self):
         self.asked += 1

@@ -70,7 +70,14 @@ class TombstoneAdmin(ReadOnlyAdmin):
 
     @admin.action(permissions=["erase"], description=gettext_lazy("Try again what Bronto has refused"))
     def try_again(self, request: HttpRequest, queryset: TombstoneQuerySet) -> None:
-        """Have the refused ones among the selected deletions tried again now."""
+        """Have the refused ones among the selected deletions tried again now; forget those that are overtaken."""
+        if overtaken := queryset.overtaken().delete()[0]:
+            text = ngettext(
+                "%(count)d deletion is forgotten: there is an order with that number again.",
+                "%(count)d deletions are forgotten: there are orders with these numbers again.",
+                overtaken,
+            )
+            self.message_user(request, text % {"count": overtaken}, messages.WARNING)
         accounts = set(queryset.refused().values_list("account", flat=True))
         count = queryset.retry()
         for account in accounts:

@@ -59,7 +59,7 @@ class Answer:
     #: False when nothing was sent: the lease was too short, or the account was held meanwhile.
     sent: bool = False
     error: errors.BrontoError | None = None
-    #: After a 404, which no document knows: whether a search found the order. None when nobody could look.
+    #: After a 404, which no document knows: whether a search found the order. None when that got one, too.
     found: bool | None = None
 
     @property
@@ -93,28 +93,26 @@ def send(client: BrontoClient, deletion: Deletion, halted: Callable[[], bool]) -
     answer.sent = True
     with ending_by(deletion.start_before + deletion.call_seconds):
         try:
-            if tombstone.bronto_order_id:
-                client.delete(tombstone.bronto_order_id)
-            else:
-                client.delete_by_customer_order_id(tombstone.customer_order_id)
+            _delete(client, tombstone, answer)
         except errors.BrontoError as error:
             answer.error = error
-            if isinstance(error, errors.NotFoundError):
-                answer.found = _look_up(client, tombstone)
         except Exception as error:  # a bug of ours must neither end the thread nor lose the deletion
             logger.error("Deletion %d failed: %s", tombstone.pk, type(error).__name__, extra=log_ids(tombstone))
             answer.error = errors.FateUnknownError(f"internal error: {type(error).__name__}")
     return answer
 
 
-def _look_up(client: BrontoClient, tombstone: Tombstone) -> bool | None:
+def _delete(client: BrontoClient, tombstone: Tombstone, answer: Answer) -> None:
     number = tombstone.customer_order_id
     try:
-        return any(order.get("customerOrderId") == number for order in client.search(customer_order_id=number))
-    except Exception as error:
-        name = type(error).__name__
-        logger.warning("Deletion %d could not be looked up: %s", tombstone.pk, name, extra=log_ids(tombstone))
-        return None
+        if tombstone.bronto_order_id:
+            client.delete(tombstone.bronto_order_id)
+        else:
+            client.delete_by_customer_order_id(number)
+    except errors.NotFoundError as error:
+        # What comes of the search counts in its place, if that fails.
+        found = client.search(customer_order_id=number)
+        answer.error, answer.found = error, any(order.get("customerOrderId") == number for order in found)
 
 
 @dataclass(frozen=True)
@@ -127,16 +125,21 @@ class Judged:
     gate_changes: dict[str, Any]
 
     @property
-    def is_done(self) -> bool:
-        """Whether the order is gone."""
+    def is_accepted(self) -> bool:
+        """Whether there is no order by the ID or the number that the request named."""
         return self.decision is not None and self.decision.state is SyncState.SYNCED
 
     @property
+    def is_done(self) -> bool:
+        """Whether the order is gone, under whatever ID."""
+        return self.is_accepted and not self.answer.tombstone.bronto_order_id
+
+    @property
     def outcome(self) -> str:
-        """What a run's report counts it under; empty when nothing was sent."""
-        if self.decision is None:
-            return ""
-        return "deleted" if self.is_done else self.decision.outcome
+        """What a run's report counts it under; empty when nothing was sent, or the number is still to be."""
+        if self.decision is None or self.is_accepted:
+            return "deleted" if self.is_done else ""
+        return self.decision.outcome
 
 
 def judge(answers: Iterable[Answer], *, gate: Gate, delivery: DeliverySettings) -> list[Judged]:
@@ -177,7 +180,10 @@ def _columns(item: Judged) -> dict[str, Any]:
     if decision is None:
         return {"due_at": DbNow(), "attempts": F("attempts") - 1}
     if item.is_done:
-        return {"due_at": None, "done_at": DbNow(), "message": "", "bronto_order_id": "", "attempts": 0}
+        return {"due_at": None, "done_at": DbNow(), "message": "", "attempts": 0}
+    if item.is_accepted:
+        # Bronto says so whether or not there was one: an import may have brought it back under another ID.
+        return {"due_at": DbNow(), "message": "", "bronto_order_id": "", "attempts": 0}
     waits = decision.state is SyncState.PENDING
     columns: dict[str, Any] = {"due_at": DbNow(decision.delay) if waits else None, "message": decision.message}
     if not decision.counts:

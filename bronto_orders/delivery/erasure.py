@@ -28,17 +28,6 @@ from bronto_orders.models.querysets import OrderQuerySet
 
 #: Tries for an order that comes to a deadlock: who deletes it locks its attempts first.
 TRIES = 5
-#: What is read of an order: neither its content, nor what a broken row could not give.
-_READ = (
-    "account",
-    "customer_order_id",
-    "bronto_order_id",
-    "presence",
-    "lease_token",
-    "due_at",
-    "settle_until",
-    "synced_at",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +92,7 @@ def _erase_row(rows: OrderQuerySet, trigger: str, using: str) -> Order | None:
     for tries_left in reversed(range(TRIES)):
         try:
             with transaction.atomic(using=using):
-                order = rows.select_for_update().only(*_READ).first()
+                order = rows.select_for_update().only(*tombstones.READ).first()
                 if order is not None:
                     _erase(order, trigger, using)
             return order

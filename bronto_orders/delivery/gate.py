@@ -192,9 +192,12 @@ class Gate:
         return decision
 
     def _blame(self, order: Order | None) -> Blame:
+        if order is None:
+            # The right to delete is one of its own; orders find out by themselves if the whole account is refused.
+            return Blame.ORDER if self._succeeded else Blame.ACCOUNT
         attempts = SyncAttempt.objects.using(self.using)
         try:
-            last = attempts.filter(order=order).order_by("-pk").first() if order else None
+            last = attempts.filter(order=order).order_by("-pk").first()
             if last is not None and last.http_status in (401, 403):
                 # Requests that were in flight at the same time prove nothing.
                 ended_at = last.started_at + timedelta(milliseconds=last.duration_ms + 1)

@@ -376,6 +376,7 @@ def _step(run: ResyncRun) -> bool:
             cursor=F("cursor") if once_more else pks[-1],
             postponed=postponed,
             finished_at=DbNow() if finished else None,
+            **({"filters": _over(run.filters)} if finished else {}),
             **{name: F(name) + count for name, count in counts.items()},
         )
     run.refresh_from_db()
@@ -429,9 +430,14 @@ def _give_up(run: ResyncRun, error: Exception, using: str) -> None:
     logger.error("Resync %d cannot go on: %s", run.pk, type(error).__name__)
     message = _("The selection cannot be read any more (%(error)s). Choose the orders again.")
     ResyncRun.objects.using(using).filter(pk=run.pk, finished_at=None).update(
-        finished_at=DbNow(), error=message % {"error": type(error).__name__}
+        finished_at=DbNow(), error=message % {"error": type(error).__name__}, filters=_over(run.filters)
     )
     run.refresh_from_db()
+
+
+def _over(filters: selections.Filters) -> selections.Filters:
+    """Return what is kept of a selection when all are queued: no conditions, in which an e-mail address may stand."""
+    return {name: value for name, value in filters.items() if name == "keys"}
 
 
 # How far a run is

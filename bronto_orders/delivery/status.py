@@ -6,12 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import BooleanField, Count, DateTimeField, ExpressionWrapper, Min
+from django.db.models import BooleanField, Count, DateTimeField, ExpressionWrapper, Min, Q
 
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import claims, environment, figures
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import AccountStatus, DbNow, SyncState, Tombstone
+
+#: Seconds after which Bronto should have confirmed a deletion, whatever it said to it.
+LONG = 24 * 3600.0
 
 
 @dataclass(kw_only=True)
@@ -34,8 +37,10 @@ class Overview:
     last_success_at: datetime | None = None
     #: Why orders were rejected or skipped, the most frequent reason first.
     reasons: list[figures.Reason] = field(default_factory=list)
-    #: Deletions at Bronto that wait or are in flight, and those that it has refused.
+    #: Deletions at Bronto that wait or are in flight, those among them that have for ``LONG``, and those that it has
+    #: refused.
     deletions_owed: int = 0
+    deletions_late: int = 0
     deletions_refused: int = 0
     #: Seconds for which the oldest due deletion has been due; None when none is.
     oldest_deletion_seconds: float | None = None
@@ -84,6 +89,11 @@ class Overview:
                 f"Account {self.account!r} has a deletion that has been due for {self.oldest_deletion_seconds:.0f} s: "
                 "is a worker running?"
             )
+        if self.deletions_late:
+            found.append(
+                f"Bronto has not confirmed deletions of the account {self.account!r} within a day "
+                f"({self.deletions_late}): see “Deletions at Bronto” in the admin."
+            )
         if self.deletions_refused:
             found.append(
                 f"Bronto has refused to delete orders of the account {self.account!r} ({self.deletions_refused}): "
@@ -103,9 +113,9 @@ def accounts(*, using: str = DEFAULT_DB_ALIAS) -> list[Overview]:
         overview = overviews.setdefault(account, Overview(account=account, configured=False))
         overview.counts, overview.reasons = orders.by_state, orders.reasons
         overview.oldest_due_seconds = orders.oldest_due_seconds
-    for account, owed, refused, seconds in _deletions(using):
+    for account, owed, late, refused, seconds in _deletions(using):
         overview = overviews.setdefault(account, Overview(account=account, configured=False))
-        overview.deletions_owed, overview.deletions_refused = owed, refused
+        overview.deletions_owed, overview.deletions_late, overview.deletions_refused = owed, late, refused
         overview.oldest_deletion_seconds = seconds
     shut = ExpressionWrapper(claims.shut(), output_field=BooleanField())
     rows = {row.account: row for row in AccountStatus.objects.using(using).annotate(shut=shut)}
@@ -121,16 +131,20 @@ def accounts(*, using: str = DEFAULT_DB_ALIAS) -> list[Overview]:
     return [overviews[name] for name in sorted(overviews)]
 
 
-def _deletions(using: str) -> Iterator[tuple[str, int, int, float | None]]:
-    """Yield for each account with deletions that are not done: how many are owed, and were refused, and the oldest."""
+def _deletions(using: str) -> Iterator[tuple[str, int, int, int, float | None]]:
+    """Yield for each account with deletions that are not done how many are owed, late and refused, and the oldest."""
     undone = Tombstone.objects.using(using).order_by().filter(done_at=None)
     now = ExpressionWrapper(DbNow(), output_field=DateTimeField())
     counts = undone.values_list("account").annotate(
-        owed=Count("due_at"), total=Count("pk"), oldest=Min("due_at"), now=now
+        owed=Count("due_at"),
+        late=Count("due_at", filter=Q(created_at__lt=DbNow(-LONG))),
+        total=Count("pk"),
+        oldest=Min("due_at"),
+        now=now,
     )
-    for account, owed, total, oldest, at in counts:
+    for account, owed, late, total, oldest, at in counts:
         seconds = (at - oldest).total_seconds() if oldest is not None and oldest <= at else None
-        yield account, owed, total - owed, seconds
+        yield account, owed, late, total - owed, seconds
 
 
 def _add_gate(overview: Overview, row: Any) -> None:

@@ -6,14 +6,29 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import hints
 from bronto_orders.models import DbNow, Order, Presence, SyncState, Tombstone
 
 Kind = Tombstone.Kind
 
+#: What is read of an order that is buried: neither its content, nor what a broken row could not give.
+READ = (
+    "account",
+    "customer_order_id",
+    "bronto_order_id",
+    "presence",
+    "sync_state",
+    "lease_token",
+    "due_at",
+    "settle_until",
+    "synced_at",
+)
 
-def bury(order: Order, kind: Kind, *, trigger: str, using: str) -> Tombstone:
+
+def bury(order: Order, kind: Kind, *, trigger: str, using: str) -> None:
     """Have the order deleted at Bronto, and wake the workers for it after commit.
 
     ``order`` is its row as it is under lock, in the transaction that is open. A tombstone that is there already is
@@ -24,24 +39,27 @@ def bury(order: Order, kind: Kind, *, trigger: str, using: str) -> Tombstone:
         "bronto_order_id": order.bronto_order_id,
         "kind": kind,
         "trigger": trigger,
+        "created_at": timezone.now(),
         "due_at": _when_all_has_landed(order, settle),
     }
-    rows = Tombstone.objects.using(using).select_for_update()
-    tombstone, created = rows.get_or_create(
-        account=order.account, customer_order_id=order.customer_order_id, defaults=first
-    )
-    if not created and (kind is Kind.ERASED or tombstone.kind != Kind.ERASED):
-        # While one is owed no order of this number is sent, so that what it waits for is all there is to wait for.
-        again = {"done_at": None, "attempts": 0, "message": ""} if tombstone.due_at is None else {}
-        changes: dict[str, Any] = {**first, **again} if again else {"kind": kind}
-        Tombstone.objects.using(using).filter(pk=tombstone.pk).update(**changes)
+    number = {"account": order.account, "customer_order_id": order.customer_order_id}
+    rows = Tombstone.objects.using(using)
+    # Not ``get_or_create``: the savepoints of a deletion of thousands would slow down all of PostgreSQL.
+    rows.bulk_create([Tombstone(**number, **first)], ignore_conflicts=True)
+    tombstone = rows.select_for_update().get(**number)
+    if kind is Kind.ERASED or tombstone.kind != Kind.ERASED:
+        same = rows.filter(pk=tombstone.pk)
+        if tombstone.due_at is None:
+            same.update(**first, done_at=None, attempts=0, message="")
+        elif tombstone.kind != kind:
+            # While one is owed no order of this number is sent, so that what it waits for is all there is to wait for.
+            same.update(kind=kind)
     hints.wake_after_commit(order.account, using=using)
-    return tombstone
 
 
 def bury_deleted(pk: Any, *, using: str) -> None:
     """Have an order deleted at Bronto whose row is about to be, unless Bronto cannot have it."""
-    row = Order.objects.using(using).select_for_update().filter(pk=pk).first()
+    row = Order.objects.using(using).select_for_update().only(*READ).filter(pk=pk).first()
     if row is not None and not _was_never_sent(row, using):
         bury(row, Kind.DELETED, trigger="signal", using=using)
 

@@ -18,7 +18,7 @@ class ResyncRun(models.Model):
     token = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     #: Who asked: ``command``, ``api`` or ``admin:<user>``.
     trigger = models.CharField(_("started by"), max_length=200)
-    #: Which orders: conditions or keys, as ``delivery.selections`` writes them.
+    #: Which orders: conditions or keys, as ``delivery.selections`` writes them. Conditions are gone when it is over.
     filters = models.JSONField(_("selection"))
     #: How: the fields of ``delivery.resync.Options``.
     options = models.JSONField(_("options"))

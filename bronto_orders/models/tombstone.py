@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from django.db import models
-from django.db.models import OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -25,6 +25,13 @@ class TombstoneQuerySet(models.QuerySet["Tombstone"]):
         """Those whose deletion Bronto has refused; they wait for a person."""
         return self.filter(due_at=None, done_at=None)
 
+    def overtaken(self) -> TombstoneQuerySet:
+        """Refused ones whose number an order of the shop has again, which would be the one to go."""
+        from bronto_orders.models.order import Order
+
+        same = Order.objects.filter(account=OuterRef("account"), customer_order_id=OuterRef("customer_order_id"))
+        return self.refused().filter(Exists(same), kind=Tombstone.Kind.DELETED)
+
     def in_force(self) -> TombstoneQuerySet:
         """Those under which no order may be sent."""
         return self.filter(Q(kind=Tombstone.Kind.ERASED) | Q(due_at__isnull=False))
@@ -38,8 +45,9 @@ class TombstoneQuerySet(models.QuerySet["Tombstone"]):
         return list(self.due().filter(account__in=among).order_by().values_list("account", flat=True).distinct())
 
     def retry(self) -> int:
-        """Try again what was refused. Returns how many there were."""
-        return self.refused().update(due_at=DbNow(), attempts=0, message="")
+        """Try again what was refused and has not been overtaken. Returns how many there were."""
+        overtaken = self.overtaken().values_list("pk", flat=True)
+        return self.refused().exclude(pk__in=list(overtaken)).update(due_at=DbNow(), attempts=0, message="")
 
     retry.alters_data = True  # type: ignore[attr-defined]
 
@@ -59,7 +67,7 @@ class Tombstone(models.Model):
 
     account = models.CharField(_("account"), max_length=64)
     customer_order_id = models.CharField(_("order number"), max_length=255)
-    #: Empty if it is not known; the order's number serves then.
+    #: Empty if it is not known, and once nothing is left under it; the order's number serves then.
     bronto_order_id = models.CharField(_("Bronto ID"), max_length=64, blank=True, default="")
     kind = models.CharField(_("cause"), max_length=8, choices=Kind.choices)
     created_at = models.DateTimeField(_("created"), default=timezone.now)

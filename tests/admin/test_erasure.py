@@ -97,6 +97,14 @@ class TestTombstones:
         assert "1 deletion is tried again." in page
         assert not Tombstone.objects.refused().exists()
 
+    def test_not_what_would_delete_another_order(self, admin_client: Client) -> None:
+        Tombstone.objects.filter(pk=self.refused.pk).update(kind=Tombstone.Kind.DELETED)
+        chosen = {"action": "try_again", "_selected_action": [self.refused.pk]}
+        page = admin_client.post(TOMBSTONES, chosen, follow=True).content.decode()
+        assert "1 deletion is forgotten: there is an order with that number again." in page
+        assert "0 deletions are tried again." in page
+        assert not Tombstone.objects.filter(pk=self.refused.pk).exists()
+
     def test_who_may_see_and_try(self) -> None:
         assert staff("view_order", username="a").get(TOMBSTONES).status_code == 403
         assert b"Try again" in staff("erase_customer", username="b").get(TOMBSTONES).content

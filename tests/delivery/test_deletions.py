@@ -69,7 +69,9 @@ class TestOfDeletedOrders:
         assert [hint["account"] for hint in broker.hints()] == ["default"]
         assert deliver() == {"deleted": 1}
         assert list(bronto.orders) == [other.customer_order_id]
-        assert bronto.calls[-1][:2] == ("delete", order.bronto_order_id)
+        by_id, by_number = bronto.calls[-2:]
+        assert by_id[:2] == ("delete", order.bronto_order_id)
+        assert by_number[:2] == ("delete_by_customer_order_id", order.customer_order_id)
         assert tombstone().done_at is not None
         assert tombstone().bronto_order_id == ""
         assert deliver() == {}
@@ -77,7 +79,9 @@ class TestOfDeletedOrders:
     def test_of_many(self, bronto: FakeBronto) -> None:
         for _ in range(3):
             sent()
-        Order.objects.all().delete()
+        with CaptureQueriesContext(connection) as queries:
+            Order.objects.all().delete()
+        assert not [query for query in queries if "SAVEPOINT" in query["sql"]]
         assert deliver() == {"deleted": 3}
         assert bronto.orders == {}
 
@@ -238,6 +242,33 @@ class TestWhatTheAnswerMeans:
         bronto.script.append(errors.NotFoundError(status=404))
         assert deliver() == {"deleted": 1}
 
+    def test_a_404_and_a_search_that_fails_mean_what_the_search_says(
+        self, bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bronto, "search", lambda **_: (_ for _ in ()).throw(errors.NotSentError()))
+        waiting = self.answered(bronto, errors.NotFoundError(status=404))
+        assert waiting.due_at is not None
+        assert AccountStatus.objects.get().held_reason == ""
+
+    def test_refusals_do_not_hold_an_account_that_takes_orders(self, bronto: FakeBronto) -> None:
+        for _ in range(4):
+            sent()
+        Order.objects.all().delete()
+        bronto.always = errors.AuthenticationError(status=403)
+        assert deliver() == {"deferred": 4}
+        assert AccountStatus.objects.get().held_reason == ""
+        bronto.always = None
+        due()
+        assert deliver() == {"deleted": 4}
+
+    def test_one_that_came_back_by_another_road_is_gone_as_well(self, bronto: FakeBronto) -> None:
+        """Bronto says 204 to an ID that it does not know."""
+        sent().delete()
+        for stored in bronto.orders.values():
+            stored["orderId"] = "after-an-import"
+        assert deliver() == {"deleted": 1}
+        assert bronto.orders == {}
+
     def test_one_that_is_there_under_another_id_goes_by_its_number(self, bronto: FakeBronto) -> None:
         waiting = self.answered(bronto, errors.NotFoundError(status=404))
         assert waiting.bronto_order_id == ""
@@ -318,7 +349,7 @@ class TestANumberThatComesBack:
         due()
         assert deliver() == {"deleted": 1, "accepted": 1}
         assert list(bronto.orders) == [number]
-        assert bronto.operations == ["add", "delete", "delete", "add"]
+        assert bronto.operations == ["add", "delete", "delete", "delete_by_customer_order_id", "add"]
 
     def test_a_refused_deletion_does_not_keep_it_waiting(self, bronto: FakeBronto) -> None:
         number = sent().customer_order_id
@@ -329,13 +360,29 @@ class TestANumberThatComesBack:
         deliver_all()
         assert bronto.operations[-2:] == ["add", "update_by_customer_order_id"]
 
+    def test_a_refused_deletion_is_not_tried_again_once_it_is_back(self, bronto: FakeBronto) -> None:
+        number = sent().customer_order_id
+        Order.objects.get().delete()
+        bronto.script.append(errors.BadRequestError(status=400))
+        deliver()
+        OrderFactory(customer_order_id=number)
+        deliver_all()
+        assert Tombstone.objects.all().retry() == 0
+        deliver_all()
+        assert list(bronto.orders) == [number]
+        erase_customer(Order.objects.get().email_address)
+        Tombstone.objects.owed().update(due_at=None)
+        assert Tombstone.objects.all().retry() == 1
+
     def test_may_be_deleted_again(self, bronto: FakeBronto) -> None:
         number = sent().customer_order_id
         Order.objects.get().delete()
         deliver()
         first = tombstone().done_at
+        Tombstone.objects.update(created_at=DbNow(-3600))
         sent(customer_order_id=number).delete()
         assert tombstone().done_at is None
+        assert seconds_until(tombstone().created_at) > -60
         assert deliver() == {"deleted": 1}
         assert tombstone().done_at != first
 

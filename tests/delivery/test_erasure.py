@@ -305,7 +305,7 @@ def test_whoever_brings_it_back(back: Callable[[], None], bronto: FakeBronto) ->
         assert_nothing_personal_is_left()
         assert bronto.orders == {}
         assert (Order.objects.get().sync_state, Order.objects.get().sync_reason) == (SyncState.SKIPPED, "erased")
-    assert bronto.operations == ["add", "delete"]
+    assert bronto.operations == ["add", "delete", "delete_by_customer_order_id"]
 
 
 def test_a_change_within_the_claim_is_emptied_too(bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,6 +202,19 @@ class TestExpansion:
         assert (run.finished_at is not None, "FieldError" in run.error) == (True, True)
         assert counts(other)[0] == 4
 
+    @pytest.mark.usefixtures("small")
+    def test_conditions_are_forgotten_when_all_are_queued(self, bronto: FakeBronto) -> None:
+        """An address may be among them, and erasing a customer looks at no runs."""
+        synced(7, email_address="jane@example.com")
+        run = begin(orders=Order.objects.filter(email_address="jane@example.com"))
+        resync.advance(run)
+        assert "jane@example.com" in str(run.filters)
+        finish(run)
+        assert (run.filters, counts(run)[0]) == ({}, 7)
+        assert resync.cancel(run)
+        finish(run)
+        assert run.taken_back == 7
+
     def test_a_token_is_good_for_one_run(self, bronto: FakeBronto) -> None:
         synced(2)
         token = uuid.uuid4()

@@ -61,3 +61,11 @@ def test_deletions_that_wait_or_were_refused() -> None:
     overdue, refused = status.health()
     assert "has a deletion that has been due for 70" in overdue
     assert "refused to delete orders of the account 'default' (1)" in refused
+
+
+def test_deletions_that_are_tried_in_vain() -> None:
+    made = {"account": "default", "kind": Tombstone.Kind.ERASED, "trigger": "test", "due_at": DbNow(3600)}
+    Tombstone.objects.create(customer_order_id="new", **made)
+    Tombstone.objects.create(customer_order_id="old", created_at=timezone.now() - timedelta(days=2), **made)
+    (complaint,) = status.health()
+    assert "not confirmed deletions of the account 'default' within a day (1)" in complaint

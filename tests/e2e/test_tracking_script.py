@@ -99,7 +99,7 @@ def test_the_click_reaches_the_order_though_the_page_was_cached(shopper: Shopper
     assert rendered == 1
     assert shopper.land(f"?_bta_tid={DOCS_TID}") == 204
     first = shopper.buy("1")
-    assert shopper.land(f"?utm_source=x&_bta_tid={LINK_TID}#top") == 204
+    assert shopper.land(f"?_bta_tid={DOCS_TID}&utm_source=x&_bta_tid={LINK_TID}#top") == 204
     second = shopper.buy("2")
     assert [first.tid, second.tid] == [DOCS_TID, LINK_TID]
     assert {first.attribution_source, second.attribution_source} == {

@@ -8,7 +8,8 @@
   "use strict";
 
   const { url, csrfCookie = "csrftoken" } = document.currentScript.dataset;
-  const tid = new URLSearchParams(location.search).get("_bta_tid");
+  // The last one, as the shop itself reads it.
+  const tid = new URLSearchParams(location.search).getAll("_bta_tid").pop();
   if (!tid || !url) return;
 
   const cookies = document.cookie.split("; ").map((pair) => pair.split("="));

@@ -1,15 +1,43 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import celery
 import pytest
+from django.db import connection
 from kombu.transport.memory import Channel
+from pytest_django import DjangoDbBlocker
 
 from tests.fakes import FakeBronto
 
 pytest_plugins = ["bronto_orders.testing"]
+
+#: Seconds until a server must have noticed that connections are closed.
+CLOSING = 20.0
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let connections of threads and processes that have ended go first: PostgreSQL drops no database in use."""
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock():
+            _wait_until_alone()
+
+
+def _wait_until_alone() -> None:
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    gives_up_at = time.monotonic() + CLOSING
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(f"SELECT state, query {others}")
+            if not (left := cursor.fetchall()):
+                return
+            if time.monotonic() > gives_up_at:
+                raise RuntimeError(f"connections were left open, last used for: {left}")
+            time.sleep(0.05)
 
 
 class _InThisThread:

@@ -23,7 +23,6 @@ from django.urls import path
 from bronto_orders import tracking
 from bronto_orders.client_ip import behind
 from bronto_orders.models import Order
-from tests.workers.conftest import eventually
 
 pytestmark = [
     pytest.mark.slow,
@@ -94,16 +93,6 @@ async def abuy(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [path("buy/", buy), path("abuy/", abuy)]
-
-
-@pytest.fixture(autouse=True)
-def gone(transactional_db: None) -> Iterator[None]:
-    """Wait until PostgreSQL has seen that the threads' connections are closed: it drops no database in use."""
-    yield
-    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            eventually(lambda: cursor.execute(others).fetchone() is None)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ KEEP_HOURS = 24 * 3600
 #: Orders among which those are counted whose tracking was not taken.
 NEWEST = 10_000
 #: Attempts of past hours that one look reads. Where there are more, the next looks read on.
-MOST_ATTEMPTS = 100_000
+MOST_ATTEMPTS = 50_000
 
 
 class _Cache(PatientCache):

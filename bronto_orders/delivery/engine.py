@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,19 +16,17 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
-from django.utils import timezone
 
-from bronto_orders.conf import GUARD_SECONDS, AccountSettings, DeliverySettings, bronto_settings
+from bronto_orders.conf import AccountSettings, DeliverySettings, bronto_settings
 from bronto_orders.delivery import claims, deletions, hints, records, tombstones
 from bronto_orders.delivery.clients import client_for
 from bronto_orders.delivery.gate import Gate
 from bronto_orders.delivery.pace import Allowance, Pace
 from bronto_orders.delivery.policy import Operation
-from bronto_orders.delivery.pushes import next_push
+from bronto_orders.delivery.preparing import prepare, time_to_start
 from bronto_orders.delivery.sending import Job, Result, log_ids, send
 from bronto_orders.delivery.threads import Threads
 from bronto_orders.models import Order
-from bronto_orders.payloads import InvalidOrderError, build_document
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -170,7 +167,7 @@ class _Run:
         """How many orders may be claimed and not recorded: those in flight and, with them, some that wait."""
         threads = self.account.concurrency
         # Not for longer than half the time in which a lease lets a request start.
-        seconds = min(AHEAD_SECONDS, min(self._time_to_start(operation) for operation in Operation) / 2)
+        seconds = min(AHEAD_SECONDS, min(map(self._time_to_start, Operation)) / 2)
         ahead = math.ceil(threads * seconds / max(self.latency, 0.01))
         return threads + min(max(ahead, (threads + 1) // 2), 8 * threads)
 
@@ -243,7 +240,9 @@ class _Run:
 
     def _submit(self, threads: Threads[Job | deletions.Deletion], orders: list[Order], claimed_at: float) -> int:
         """Send the orders that need a request and settle the others. Returns how many are sent."""
-        jobs, settled = self._prepare(orders, claimed_at)
+        jobs, settled = prepare(
+            orders, account=self.account, delivery=self.delivery, trigger=self.trigger, claimed_at=claimed_at
+        )
         self._settle(settled)
         for job in jobs:
             threads.submit(job)
@@ -402,61 +401,8 @@ class _Run:
             )
         return []
 
-    def _prepare(self, orders: list[Order], claimed_at: float) -> tuple[list[Job], list[records.Settled]]:
-        jobs: list[Job] = []
-        settled: list[records.Settled] = []
-        for order in orders:
-            if end := records.Settled.of_tombstone(order):
-                settled.append(end)
-                continue
-            try:
-                job = self._job(order, claimed_at)
-            except InvalidOrderError as error:
-                settled.append(records.Settled.invalid(order, error))
-                continue
-            except Exception as error:  # one order that cannot be built must not stop the others
-                # Where it happened, and not the error's text, which may quote the customer.
-                frame = traceback.extract_tb(error.__traceback__)[-1]
-                logger.error(
-                    "Order %d cannot be built: %s at %s:%s",
-                    *(order.pk, type(error).__name__, frame.filename, frame.lineno),
-                    extra=log_ids(order),
-                )
-                settled.append(records.Settled.unbuildable(order, error))
-                continue
-            if job is None:
-                settled.append(records.Settled.unchanged(order))
-            else:
-                jobs.append(job)
-        return jobs, settled
-
-    def _job(self, order: Order, claimed_at: float) -> Job | None:
-        """Return the request to send. None when Bronto has this very content already."""
-        document = build_document(order, order.line_items.all(), now=timezone.now())
-        resync = (order.resync_options or {}) if order.resync_revision == order.lease_revision else {}
-        push = next_push(
-            order,
-            document,
-            with_order_date=self.account.update_order_date,
-            with_tracking=resync.get("send_tracking", False),
-        )
-        if push.idle:
-            return None
-        return Job(
-            order=order,
-            push=push,
-            body_json=push.body_json,
-            trigger=resync.get("trigger", self.trigger),
-            options={
-                "create_contact": self.account.create_contact,
-                "trigger_events": resync.get("trigger_events", self.account.trigger_events),
-                # Not with a repeat: the first try may have reached the customer.
-                "force": resync.get("force_events", False) and order.attempts == 1 and order.settle_until is None,
-                "ignore_invalid_tid": self.account.ignore_invalid_tid,
-            },
-            start_before=claimed_at + self._time_to_start(push.operation),
-            call_seconds=self.account.total_timeout,
-        )
+    def _time_to_start(self, operation: Operation) -> float:
+        return time_to_start(operation, self.account, self.delivery)
 
     def _is_gone(self, error: Exception) -> bool:
         """Tell whether it is the database that takes no writes: to wait once more for each result would take hours."""
@@ -467,13 +413,6 @@ class _Run:
         except (OperationalError, InterfaceError):
             return True
         return False
-
-    def _time_to_start(self, operation: Operation) -> float:
-        """Return for how many seconds after the claim a request may start: what is left must do for it to land."""
-        call = self.account.total_timeout + GUARD_SECONDS
-        if operation == Operation.ADD:
-            return self.delivery.add_lease_seconds - call
-        return self.delivery.update_lease_seconds - call - self.delivery.settle_seconds
 
     def _with_database(self, work: Callable[[], T]) -> T:
         """Do database work; when the server goes away, connect anew and go on, holding on to what is in memory."""

@@ -17,7 +17,7 @@ from django.utils import timezone
 from bronto_orders import exceptions as errors
 from bronto_orders import signals
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import claims, engine, retention
+from bronto_orders.delivery import claims, engine, preparing, retention
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import AccountStatus, DbNow, Order, Presence, SyncAttempt, SyncState
 from tests.factories import LineItemFactory, OrderFactory
@@ -278,14 +278,14 @@ class TestTrouble:
         self, bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         bad, fine = OrderFactory(), OrderFactory()
-        build = engine.build_document
+        build = preparing.build_document
 
         def fail_once(order: Order, *args: Any, **kwargs: Any) -> Any:
             if order.pk == bad.pk:
                 raise RuntimeError("boom")
             return build(order, *args, **kwargs)
 
-        monkeypatch.setattr(engine, "build_document", fail_once)
+        monkeypatch.setattr(preparing, "build_document", fail_once)
         assert deliver() == {"skipped": 1, "accepted": 1}
         assert row(bad).sync_reason == "invalid:order"
         assert row(fine).sync_state == SyncState.SYNCED
@@ -529,7 +529,7 @@ class TestLeases:
 
         def claim_slowly(*args: Any, **kwargs: Any) -> list[Order]:
             # As if the query had taken eleven seconds.
-            monkeypatch.setattr(engine, "GUARD_SECONDS", 16)
+            monkeypatch.setattr(preparing, "GUARD_SECONDS", 16)
             monkeypatch.setattr(claims, "claim", lambda *args, **kwargs: [])
             return claim(*args, **kwargs)
 

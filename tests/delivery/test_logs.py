@@ -11,7 +11,7 @@ import pytest
 from django.db import DataError, connection
 
 from bronto_orders import exceptions as errors
-from bronto_orders.delivery import engine
+from bronto_orders.delivery import engine, preparing
 from bronto_orders.models import Order
 from tests.factories import OrderFactory
 from tests.fakes import FakeBronto
@@ -26,7 +26,7 @@ def building_fails(bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch) -> None:
     def build(order: Order, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(order.email_address)
 
-    monkeypatch.setattr(engine, "build_document", build)
+    monkeypatch.setattr(preparing, "build_document", build)
 
 
 def bronto_quotes_it(bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import run_state_machine_as_test
 from requests.adapters import HTTPAdapter
 
-from bronto_orders.delivery import claims, engine, gate, records, sending
+from bronto_orders.delivery import claims, engine, gate, preparing, records, sending
 from bronto_orders.delivery.sending import Job
 from bronto_orders.delivery.statements import PreparedUpdate
 from bronto_orders.models import DbNow, Order
@@ -125,12 +125,12 @@ def no_settle_time(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_deadline_guard(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(engine, "Job", lambda **job: Job(**{**job, "start_before": math.inf}))
+    patch.setattr(preparing, "Job", lambda **job: Job(**{**job, "start_before": math.inf}))
 
 
 def leases_without_settle_time(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(django_settings.BRONTO_ORDERS, "DELIVERY", {"UPDATE_LEASE_SECONDS": 30})
-    patch.setattr(engine, "Job", lambda **job: Job(**{**job, "start_before": job["start_before"] + LATE_SECONDS}))
+    patch.setattr(preparing, "Job", lambda **job: Job(**{**job, "start_before": job["start_before"] + LATE_SECONDS}))
 
 
 def no_fencing(patch: pytest.MonkeyPatch) -> None:

@@ -42,9 +42,9 @@ def take_poison(**kwargs: Any) -> None:
     if not poison or not deaths:
         return
 
-    from bronto_orders.delivery import engine
+    from bronto_orders.delivery import preparing
 
-    build = engine.build_document
+    build = preparing.build_document
 
     def die_of_poison(order: Any, *args: Any, **kwargs: Any) -> Any:
         if order.customer_order_id == poison:
@@ -53,4 +53,4 @@ def take_poison(**kwargs: Any) -> None:
             os._exit(9)
         return build(order, *args, **kwargs)
 
-    engine.build_document = die_of_poison
+    preparing.build_document = die_of_poison

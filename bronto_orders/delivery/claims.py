@@ -18,10 +18,12 @@ from django.db import connections, models, transaction
 from django.db.models import Case, Exists, F, Q, QuerySet, Subquery, Value, When
 from django.utils.translation import gettext as _
 
-from bronto_orders import signals
+from bronto_orders import signals, wire
 from bronto_orders.conf import DeliverySettings
 from bronto_orders.models import AccountStatus, DbNow, Order, Presence, SyncState, Tombstone
+from bronto_orders.models.deliverable import ERASED
 from bronto_orders.models.querysets import OrderQuerySet
+from bronto_orders.payloads import Document, perhaps_acknowledged
 
 logger = logging.getLogger(__name__)
 
@@ -225,13 +227,16 @@ def hand_back(orders: Collection[Order], *, using: str) -> None:
         rows.update(**{**waiting(0), "attempts": F("attempts") - 1, "crashes": F("crashes")})
 
 
-def repair(order: Order, *, settle_seconds: float, using: str) -> bool:
+def repair(order: Order, *, sent: Document, settle_seconds: float, using: str) -> bool:
     """Have an order whose lease was lost after sending pushed once more, when what was sent can no longer land.
 
-    Returns whether there still is such an order.
+    ``sent`` is the body of that request. Call where the row is locked. Returns whether there still is such an order.
     """
     row = Order.objects.using(using).filter(pk=order.pk)
     if not row.mark():
         return False
     row.update(last_sent_hash="", **({"settle_until": DbNow(settle_seconds)} if settle_seconds else {}))
+    for last_sent in list(row.exclude(sync_reason=ERASED).values_list("last_sent", flat=True)):
+        if (known := perhaps_acknowledged(sent, last_sent)) != (last_sent or {}):
+            row.update(last_sent=wire.storable(known))
     return True

@@ -27,7 +27,7 @@ from bronto_orders.delivery.statements import Parameter, PreparedUpdate, insert
 from bronto_orders.exceptions import FateUnknownError, ServerError, UnexpectedAnswerError, UnreadableAnswerError
 from bronto_orders.models import DbNow, Order, Presence, SyncAttempt, SyncState, Tombstone
 from bronto_orders.models.deliverable import ERASED
-from bronto_orders.payloads import InvalidOrderError, acknowledged, perhaps_acknowledged
+from bronto_orders.payloads import Document, InvalidOrderError, acknowledged, perhaps_acknowledged
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,9 @@ def record(
         for item in decided:
             if item.order.pk in tokens:
                 (kept if _is_held(item.order, tokens) else lost).append(item)
-        _run(_ACKNOWLEDGE, [_acknowledged(item) for item in kept if item.decision.state is SyncState.SYNCED], using)
+        accepted = [item for item in kept if item.decision.state is SyncState.SYNCED]
+        brought = _brought_meanwhile([item.order for item in accepted], using)
+        _run(_ACKNOWLEDGE, [_acknowledged(item, brought.get(item.order.pk)) for item in accepted], using)
         for item in kept:
             if item.decision.state is not SyncState.SYNCED:
                 claims.held(item.order, using=using).update(**_columns(item, delivery))
@@ -178,7 +180,7 @@ def unrecordable(item: Decided, error: Exception, delivery: DeliverySettings) ->
 def _repair(item: Decided, delivery: DeliverySettings, using: str) -> None:
     logger.warning("The lease of order %d was lost; it is pushed once more.", item.order.pk, extra=log_ids(item.order))
     settle_seconds = delivery.settle_seconds if item.result.job.push.operation == Operation.UPDATE else 0
-    claims.repair(item.order, settle_seconds=settle_seconds, using=using)
+    claims.repair(item.order, sent=item.result.job.push.body, settle_seconds=settle_seconds, using=using)
 
 
 def _columns(item: Decided, delivery: DeliverySettings) -> dict[str, Any]:
@@ -221,14 +223,26 @@ def _knowledge(item: Decided) -> dict[str, Any]:
     return columns
 
 
-def _acknowledged(item: Decided) -> dict[str, Any]:
-    """Return the values of ``_ACKNOWLEDGE`` for an order that Bronto has acknowledged."""
+def _brought_meanwhile(orders: Sequence[Order], using: str) -> dict[Any, Document]:
+    """Return ``last_sent``, as it stands now, of orders that somebody may have disturbed since the claim."""
+    if not orders:
+        return {}
+    rows = Order.objects.using(using).filter(_DISTURBED, pk__in=[order.pk for order in orders])
+    return {pk: last_sent or {} for pk, last_sent in rows.values_list("pk", "last_sent")}
+
+
+def _acknowledged(item: Decided, brought: Document | None) -> dict[str, Any]:
+    """Return the values of ``_ACKNOWLEDGE`` for an order that Bronto has acknowledged.
+
+    ``brought`` is what a request of a lost lease may have brought there beside it.
+    """
     job, answer = item.result.job, item.result.answer or {}
     adding = job.push.operation == Operation.ADD
     tracking = answer.get("hasTracking")
+    there = acknowledged(job.push.body, None if adding else job.order.last_sent)
     return {
         **_lease(job.order),
-        "last_sent": wire.storable(acknowledged(job.push.body, None if adding else job.order.last_sent)),
+        "last_sent": wire.storable(perhaps_acknowledged(brought, there) if brought else there),
         "last_sent_hash": job.push.fingerprint,
         "bronto_order_id": printable(answer["orderId"])[:64],
         "bronto_updated_at": moment(answer.get("updatedDate")),
@@ -236,18 +250,20 @@ def _acknowledged(item: Decided) -> dict[str, Any]:
     }
 
 
+#: Emptied since the claim by a worker that had lost this lease: its request may still land after this one.
+_DISTURBED = MOVED_ON & Q(last_sent_hash="")
+
+
 def _acknowledge() -> dict[str, Any]:
-    # Emptied since the claim by a worker that had lost this lease: its request may still land after this one.
-    disturbed = MOVED_ON & Q(last_sent_hash="")
     sent_hash = Parameter(Order, "last_sent_hash")
     return {
         "acked_revision": F("lease_revision"),
         "presence": Presence.PRESENT,
         "last_sent": Parameter(Order, "last_sent"),
         "settle_until": Case(
-            When(disturbed, then=F("settle_until")), default=None, output_field=models.DateTimeField()
+            When(_DISTURBED, then=F("settle_until")), default=None, output_field=models.DateTimeField()
         ),
-        "last_sent_hash": Case(When(disturbed, then=Value("")), default=sent_hash, output_field=models.CharField()),
+        "last_sent_hash": Case(When(_DISTURBED, then=Value("")), default=sent_hash, output_field=models.CharField()),
         "bronto_order_id": Parameter(Order, "bronto_order_id"),
         "bronto_updated_at": Parameter(Order, "bronto_updated_at"),
         "has_tracking": Parameter(Order, "has_tracking"),

@@ -13,6 +13,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from bronto_orders import exceptions as errors
+from bronto_orders import wire
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import claims, engine
 from bronto_orders.models import AccountStatus, DbNow, Order, SyncAttempt, SyncState
@@ -140,7 +141,7 @@ def test_a_repair_outlives_the_new_holders_success(bronto: FakeBronto, synced: O
 
     def first_worker_finds_its_lease_lost() -> None:
         try:
-            claims.repair(first, settle_seconds=75, using="default")
+            claims.repair(first, sent={}, settle_seconds=75, using="default")
         finally:
             connection.close()
 
@@ -151,6 +152,31 @@ def test_a_repair_outlives_the_new_holders_success(bronto: FakeBronto, synced: O
     assert order.settle_until > timezone.now()
     converge(synced)
     assert len(bronto.calls) == 2
+
+
+@pytest.mark.parametrize("meanwhile", [True, False], ids=["while another sends", "after that"])
+@pytest.mark.parametrize("field", ["contact_id", "message_id", "delivery_id"])
+def test_what_a_lost_lease_has_brought_is_cleared(bronto: FakeBronto, field: str, meanwhile: bool) -> None:
+    name = field.replace("_id", "Id")
+    order = OrderFactory(**{field: "mine"})
+    (first,) = claims.claim("default", 1, bronto_settings.delivery, using="default")
+    sent = {"customerOrderId": order.customer_order_id, name: "mine"}
+    bronto.add(wire.dumps(sent).encode())
+    Order.objects.filter(pk=order.pk).update(due_at=DbNow(-1), **{field: ""})
+
+    def first_worker_finds_its_lease_lost() -> None:
+        try:
+            claims.repair(first, sent=sent, settle_seconds=0, using="default")
+        finally:
+            connection.close()
+
+    if meanwhile:
+        bronto.script.append(first_worker_finds_its_lease_lost)
+    assert deliver()["accepted"]
+    if not meanwhile:
+        claims.repair(first, sent=sent, settle_seconds=0, using="default")
+    converge(order)
+    assert bronto.orders[order.customer_order_id][name] is None
 
 
 def test_the_look_up_takes_no_other_order(bronto: FakeBronto, synced: Order) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import celery
 import pytest
-from django.db import connection
+from asgiref.sync import sync_to_async
+from django.db import connection, connections
 from kombu.transport.memory import Channel
 from pytest_django import DjangoDbBlocker
 
@@ -24,6 +26,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     yield
     if connection.vendor == "postgresql":
         with django_db_blocker.unblock():
+            # The thread in which all async views of this process have used the database stays.
+            asyncio.run(sync_to_async(connections.close_all)())
             _wait_until_alone()
 
 

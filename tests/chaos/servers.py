@@ -133,6 +133,11 @@ class PostgreSQL(Server):
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Process(self.name, [program("postgres"), "-D", str(data), *options], self.folder, user=user)
 
+    def _is_up(self) -> bool:
+        """It listens before it takes anybody in: first it recovers."""
+        asked = [program("pg_isready"), "--quiet", "--host", HOST, "--port", str(self.port)]
+        return super()._is_up() and subprocess.run(asked, check=False).returncode == 0
+
     def kill(self) -> None:
         """Stop at once, as ``pg_ctl -m immediate`` does: all connections break, and recovery follows."""
         if self.process.popen is not None:

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 
 from bronto_orders import exceptions as errors
 from bronto_orders.delivery import remote
+from bronto_orders.delivery.erasure import erase_customer
 from bronto_orders.models import AccountStatus, Order
 from tests.admin.conftest import FakeBronto
 from tests.factories import OrderFactory
@@ -26,7 +27,9 @@ def bronto(monkeypatch: pytest.MonkeyPatch) -> FakeBronto:
 
 @pytest.fixture
 def order(bronto: FakeBronto) -> Order:
-    order: Order = OrderFactory(customer_order_id="abc-1", items=2, shipping_details="Left\tat\nthe door")
+    order: Order = OrderFactory(
+        customer_order_id="abc-1", email_address="jane@example.com", items=2, shipping_details="Left\tat\nthe door"
+    )
     bronto.take(order)
     return order
 
@@ -139,3 +142,14 @@ def test_an_order_that_cannot_be_sent(order: Order) -> None:
     code, lines = run("abc-1")
     assert code == 1
     assert "The order cannot be sent as it is. This is not an e-mail address. Correct it." in lines
+
+
+@pytest.mark.usefixtures("order")
+def test_an_order_whose_customer_was_erased(bronto: FakeBronto, capsys: pytest.CaptureFixture[str]) -> None:
+    erase_customer("jane@example.com")
+    Order.objects.all().mark()  # somebody brings it back
+    assert run("abc-1") == (2, [])
+    code, lines = run("abc-1", "--json")
+    report = json.loads("\n".join(lines))
+    assert (code, report["sentence"]) == (2, "The customer was erased; the order is never sent again.")
+    assert (report["changes"], report["next_push"], bronto.calls) == ([], None, [])

@@ -14,7 +14,9 @@ from django.utils.translation import gettext_lazy
 
 from bronto_orders.currencies import EXPONENTS
 from bronto_orders.delivery.explain import column_label
+from bronto_orders.delivery.tombstones import erasures
 from bronto_orders.models import Order, SyncState
+from bronto_orders.models.deliverable import ERASED
 from bronto_orders.payloads import DEFAULT_EXPONENT, quantize
 from bronto_orders.tracking import Note, Source
 
@@ -110,6 +112,21 @@ def duration(milliseconds: int) -> str:
     return _("%(count)s s") % {"count": formats.number_format(milliseconds / 1000, 1)}
 
 
+def failed_tries(order: Order) -> str:
+    """Return how many tries of what is owed have failed; nothing at rest, and without one that is under way."""
+    if order.due_at is None:
+        return EMPTY
+    return number(max(0, order.attempts - (order.sync_state == SyncState.SENDING)))
+
+
+def whereabouts(order: Order) -> str:
+    """Return whether Bronto has the order, as far as that is known."""
+    tombstone = erasures([order]).get(order.pk)
+    if tombstone is None or tombstone.done_at is not None:
+        return order.get_presence_display()
+    return _("to be deleted at Bronto") if tombstone.due_at is None else _("being deleted at Bronto")
+
+
 def next_try(order: Order) -> str:
     """Return when the order is tried next; nothing while it is being sent, as then ``due_at`` ends the lease."""
     if order.due_at is None or order.sync_state == SyncState.SENDING:
@@ -143,6 +160,8 @@ def attribution(order: Order) -> str:
     known, code = (Source, order.attribution_source) if is_tracked(order) else (Note, order.attribution_note)
     words = capfirst(str(dict(known.choices).get(code, code.replace("_", " "))))
     if known is Note:
+        if order.sync_reason == ERASED:
+            return words or EMPTY
         return words or _("The order was not made in a shopper's visit")
     seen_at = order.attribution_seen_at
     return words or EMPTY if seen_at is None else format_html("{}, {}", words, past(seen_at))

@@ -26,10 +26,11 @@ from bronto_orders.admin.rows import SYMBOLS, item_changes, row
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import personal
 from bronto_orders.delivery.acceptance import NotAcceptedError, accept, may_be_accepted
-from bronto_orders.delivery.comparison import Comparison, compare, sentence
+from bronto_orders.delivery.comparison import Comparison, compare, erased_sentence, sentence
 from bronto_orders.delivery.curl import curl
 from bronto_orders.delivery.resync import resync
 from bronto_orders.delivery.texts import pretty, visible
+from bronto_orders.delivery.tombstones import is_erased
 from bronto_orders.diffing import Verdict
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import Order
@@ -78,7 +79,9 @@ class DiffAdmin(ResyncAdmin):
     def diff_push_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Queue the order for another push: if it differs from what Bronto has, or in any case (``what=all``)."""
         order = self._order_to_settle(request, object_id)
-        if request.POST.get("what") == "all":
+        if is_erased(order):
+            self.message_user(request, erased_sentence(), messages.WARNING)
+        elif request.POST.get("what") == "all":
             self.push_again(request, order, force=True)
         else:
             comparison = self.get_comparison(order)
@@ -167,7 +170,7 @@ class DiffAdmin(ResyncAdmin):
         )
         if comparison.push:
             context |= self._body_context(comparison, masked=masked)
-        if self.has_settle_permission(request, order):
+        if self.has_settle_permission(request, order) and not comparison.erased:
             context |= {
                 "push_url": self.order_url("diff_push", order),
                 "may_push_differences": comparison.can_settle or comparison.is_missing,

@@ -6,10 +6,13 @@ from typing import cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -19,6 +22,7 @@ from bronto_orders.admin.resync import hidden_fields
 from bronto_orders.delivery import personal
 from bronto_orders.delivery.erasure import erase_customer, orders_of
 from bronto_orders.models import Order
+from bronto_orders.models.deliverable import ERASED
 from bronto_orders.models.querysets import OrderQuerySet
 
 #: How many customers may be erased at once.
@@ -70,6 +74,16 @@ class ErasureAdmin(OrderPages):
             hidden=hidden_fields(request, "erase_customers"),
         )
         return TemplateResponse(request, self.erase_template, context)
+
+    def deletions_url(self, request: HttpRequest, order: Order) -> str:
+        """Return where an erased order's deletion is seen by those who may look after it; nothing for all others."""
+        if order.sync_reason != ERASED or not self.has_erase_permission(request, order):
+            return ""
+        try:
+            url = reverse(f"admin:{self.opts.app_label}_tombstone_changelist", current_app=self.admin_site.name)
+        except NoReverseMatch:  # a site without an admin for deletions
+            return ""
+        return f"{url}?{urlencode({SEARCH_VAR: order.customer_order_id})}"
 
     def _erase(self, request: HttpRequest, addresses: list[str]) -> None:
         using = router.db_for_write(self.model)

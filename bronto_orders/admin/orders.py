@@ -12,6 +12,7 @@ from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from bronto_orders.admin import attempts, columns, masking
@@ -57,8 +58,8 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ErasureAdmin, ResyncAdmin):
 
     form = OrderForm
     list_display = [
-        "customer_order_id", "state", "reason", "total", "last_sent_ago", "diff", "next_try", "attempts", "tracking",
-        "ordered", "account",
+        "customer_order_id", "state", "reason", "total", "last_sent_ago", "diff", "next_try", "failed_tries",
+        "tracking", "ordered", "account",
     ]  # fmt: skip
     list_filter = [
         "sync_state", ReasonFilter, AccountFilter, LastSentFilter, OrderDateFilter, TrackingFilter, BrontoIDFilter,
@@ -82,7 +83,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ErasureAdmin, ResyncAdmin):
             ("email_address", "contact_id"), ("processed", "shipped"),
         ]}),
         (_("Delivery to Bronto"), {"classes": ["bronto-compact"], "fields": [
-            ("state", "reason"), "sync_message", ("attempts", "next_try", "last_sent_ago"),
+            ("state", "reason"), "sync_message", ("failed_tries", "next_try", "last_sent_ago"),
             ("whereabouts", "bronto_order_id", "bronto_updated_at"), ("tracking", "attribution"),
         ]}),
         (_("Amounts"), {"classes": ["bronto-compact"], "fields": [
@@ -97,8 +98,8 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ErasureAdmin, ResyncAdmin):
         ]}),
     ]  # fmt: skip
     delivery_fields = [
-        "state", "reason", "sync_message", "attempts", "next_try", "last_sent_ago", "whereabouts", "bronto_order_id",
-        "bronto_updated_at", "tracking", "attribution",
+        "state", "reason", "sync_message", "failed_tries", "next_try", "last_sent_ago", "whereabouts",
+        "bronto_order_id", "bronto_updated_at", "tracking", "attribution",
     ]  # fmt: skip
     #: Bronto never changes these of an order, so the shop should not either.
     identity_fields = ["customer_order_id", "account"]
@@ -180,6 +181,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ErasureAdmin, ResyncAdmin):
             context["dashboard_url"] = self.dashboard_url()
             context["unlisted_items"] = EDITABLE if has_many_items(order) else 0
             context["revision"] = request.POST.get(REVISION, str(order.revision))
+            context["deletions_url"] = self.deletions_url(request, order)
             context["tracking_trouble"] = explain.tracking_trouble(order)
             if self.has_view_diff_permission(request, order):
                 context["diff_url"] = self.order_url("diff", order)
@@ -192,6 +194,14 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ErasureAdmin, ResyncAdmin):
         if self.has_resync_permission(request, order):
             context["resync_url"] = self.order_url("resync", order)
         return context
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        """Say on the page that asks what the deletion means at Bronto."""
+        if bronto_settings.privacy.on_delete == "delete":
+            at_bronto = gettext("The order is deleted at Bronto, too, if Bronto has it.")
+        else:
+            at_bronto = gettext("Deleting the order here deletes nothing at Bronto.")
+        return super().delete_view(request, object_id, {"at_bronto": at_bronto, **(extra_context or {})})
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Let attempts go with their order, though nobody may delete them by themselves."""
@@ -214,6 +224,10 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ErasureAdmin, ResyncAdmin):
     def next_try(self, order: Order) -> str:
         return columns.next_try(order)
 
+    @admin.display(description=_("failed tries"))
+    def failed_tries(self, order: Order) -> str:
+        return columns.failed_tries(order)
+
     @admin.display(description=_("ordered"), ordering="order_date")
     def ordered(self, order: Order) -> str:
         return columns.day(order.order_date)
@@ -232,7 +246,7 @@ class OrderAdmin(DashboardAdmin, DiffAdmin, ErasureAdmin, ResyncAdmin):
 
     @admin.display(description=_("whereabouts"))
     def whereabouts(self, order: Order) -> str:
-        return order.get_presence_display()
+        return columns.whereabouts(order)
 
     @admin.display(description=_("compare"))
     def diff(self, order: Order) -> str:

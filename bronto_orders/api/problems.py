@@ -42,6 +42,13 @@ class ConflictError(exceptions.APIException):
     default_code = "conflict"
 
 
+class ErasedError(exceptions.APIException):
+    """The order's customer was erased, and it is never sent again."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "erased"
+
+
 class ChangedMeanwhileError(exceptions.APIException):
     """The order is not, or no longer, what the caller took it for."""
 

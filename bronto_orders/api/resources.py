@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -68,6 +69,14 @@ class SyncResource(serializers.Serializer[Order]):
         waits = [moment for moment in (order.due_at, order.settle_until) if moment]
         return Moment().to_representation(max(waits))
 
+    def to_representation(self, order: Order) -> dict[str, Any]:
+        shown = super().to_representation(order)
+        tombstone = self.context["tombstones"].get(order.pk)
+        # The row has forgotten what it knew of Bronto, which has the order until the deletion is confirmed.
+        if tombstone is not None and tombstone.done_at is None:
+            shown["presence"] = Presence.UNSURE.value
+        return shown
+
 
 class OrderSummary(serializers.Serializer[Order]):
     """An order in the list."""
@@ -86,6 +95,7 @@ class OrderSummary(serializers.Serializer[Order]):
 
     def get_explanation(self, order: Order) -> str:
         status, around = self.context["accounts"][order.account]
+        around = replace(around, tombstone=self.context["tombstones"].get(order.pk))
         return explain(order, status, self.context["now"], around)
 
 

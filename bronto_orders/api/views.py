@@ -35,8 +35,8 @@ from bronto_orders.api.resources import (
 )
 from bronto_orders.api.upsert import upsert
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import personal, status
-from bronto_orders.delivery.comparison import compare
+from bronto_orders.delivery import personal, status, tombstones
+from bronto_orders.delivery.comparison import compare, erased_sentence
 from bronto_orders.delivery.explain import surroundings
 from bronto_orders.delivery.resync import Resynced, resync
 from bronto_orders.models import AccountStatus, Order
@@ -103,7 +103,7 @@ class View(GenericAPIView[Any]):
         names = {order.account for order in orders}
         statuses = AccountStatus.objects.in_bulk(names)
         accounts = {name: (statuses.get(name), surroundings(name, statuses.get(name))) for name in names}
-        return {**self.get_serializer_context(), "accounts": accounts}
+        return {**self.get_serializer_context(), "accounts": accounts, "tombstones": tombstones.erasures(orders)}
 
 
 class Orders(View):
@@ -263,11 +263,13 @@ class OrderResync(OrderView):
     serializer_class = ResyncWish
     needs = {"POST": [[permissions.VIEW, permissions.RESYNC]]}
 
-    @describe(request=ResyncWish, responses={202: ResyncResource, **PROBLEMS})
+    @describe(request=ResyncWish, responses={202: ResyncResource, **PROBLEMS, 409: Problem})
     def post(self, request: Request, **kwargs: str) -> Response:
         order = self.get_order()
         wish = ResyncWish(data=request.data)
         wish.is_valid(raise_exception=True)
+        if tombstones.is_erased(order):
+            raise problems.ErasedError(erased_sentence())
         done = self.resync(order, **wish.validated_data)
         return Response(ResyncResource(done).data, status=202)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils import timezone
@@ -18,6 +18,7 @@ from bronto_orders.currencies import EXPONENTS
 from bronto_orders.delivery.personal import masked_document, masked_side
 from bronto_orders.delivery.pushes import Push, next_push
 from bronto_orders.delivery.remote import Reading, read, shut_gate
+from bronto_orders.delivery.tombstones import is_erased
 from bronto_orders.diffing import Change, Verdict
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import AccountStatus, LineItem, Order, Presence
@@ -33,12 +34,17 @@ class Comparison:
     #: What is sent next. When that is nothing, because Bronto has acknowledged this very content: what is sent if
     #: somebody insists.
     push: Push | None
-    #: Bronto has acknowledged this very content.
-    idle: bool
     #: Why the order cannot be sent as it is.
     invalid: str = ""
     #: The account's gate while it is shut.
     gate: AccountStatus | None = None
+    #: The order's customer was erased: nothing is compared, and Bronto is not asked.
+    erased: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether Bronto has acknowledged this very content."""
+        return self.push is not None and self.push.idle
 
     @property
     def differences(self) -> int:
@@ -81,15 +87,16 @@ def _places(changes: Iterable[Change]) -> int:
 
 def compare(order: Order) -> Comparison:
     """Compare an order on all three sides. Asks Bronto; changes nothing; raises nothing that an order can cause."""
+    if is_erased(order):
+        return Comparison(order=order, changes=(), reading=Reading(trouble=erased_sentence()), push=None, erased=True)
     items = list(order.line_items.all())
     with_order_date = _updates_order_date(order)
-    push, idle, invalid = None, False, ""
+    push, invalid = None, ""
     try:
         now = payloads.build_document(order, items, now=timezone.now())
         push = next_push(order, now, with_order_date=with_order_date)
-        idle = push.idle
-        if idle:
-            push = next_push(_doubted(order), now, with_order_date=with_order_date)
+        if push.idle:
+            push = replace(next_push(_doubted(order), now, with_order_date=with_order_date), idle=True)
     except payloads.InvalidOrderError as error:
         now, invalid = as_typed(order, items), str(error.message)
     gate = shut_gate(order)
@@ -99,9 +106,9 @@ def compare(order: Order) -> Comparison:
         order.last_sent,
         reading.document,
         immutable=immutable(order, reading, with_order_date=with_order_date),
-        settled=idle,
+        settled=push is not None and push.idle,
     )
-    return Comparison(order=order, changes=changes, reading=reading, push=push, idle=idle, invalid=invalid, gate=gate)
+    return Comparison(order=order, changes=changes, reading=reading, push=push, invalid=invalid, gate=gate)
 
 
 def _doubted(order: Order) -> Order:
@@ -150,9 +157,16 @@ def _updates_order_date(order: Order) -> bool:
         return False
 
 
+def erased_sentence() -> str:
+    """Say why an order whose customer was erased is neither compared nor sent."""
+    return _("The customer was erased; the order is never sent again.")
+
+
 def sentence(comparison: Comparison) -> str:
     """Say in one sentence how the shop and Bronto stand."""
     order, reading, count = comparison.order, comparison.reading, comparison.differences
+    if comparison.erased:
+        return erased_sentence()
     if comparison.is_missing:
         if order.presence == Presence.ABSENT:
             return _("Bronto does not have this order yet.")

@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import environment
+from bronto_orders.delivery import environment, tombstones
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import AccountStatus, LineItem, Order, SyncAttempt, SyncState
+from bronto_orders.models import AccountStatus, LineItem, Order, SyncAttempt, SyncState, Tombstone
 from bronto_orders.tracking import Tracking
 
 #: Seconds for which an order may be due before somebody should ask where the workers are.
@@ -115,18 +115,21 @@ class Surroundings:
     foreign: bool = False
     #: The order's newest attempt.
     attempt: SyncAttempt | None = None
+    #: The tombstone of an order whose customer was erased.
+    tombstone: Tombstone | None = None
 
 
 NORMAL = Surroundings()
 
 
 def describe(order: Order) -> str:
-    """Explain how an order stands now. Takes two queries; Bronto is not asked."""
+    """Explain how an order stands now. Takes two queries, and a third if it was erased; Bronto is not asked."""
     using = order._state.db or DEFAULT_DB_ALIAS
     status = AccountStatus.objects.using(using).filter(pk=order.account).first()
     attempts = SyncAttempt.objects.using(using).defer("request_excerpt", "answer_excerpt")
     attempt = attempts.filter(order=order).order_by("-pk").first()
-    around = replace(surroundings(order.account, status, using=using), attempt=attempt)
+    tombstone = tombstones.erasures([order]).get(order.pk)
+    around = replace(surroundings(order.account, status, using=using), attempt=attempt, tombstone=tombstone)
     # The database's clock decides, not this one; a difference of seconds does not matter here.
     return explain(order, status, timezone.now(), around)
 
@@ -149,7 +152,7 @@ def explain(order: Order, status: AccountStatus | None, now: datetime, around: S
             fallback = gettext_lazy("Given up (%(reason)s). Correct the order or resync it.")
             return str(REJECTED.get(order.sync_reason, fallback)) % {"reason": order.sync_reason}
         case SyncState.SKIPPED:
-            return _skipped(order)
+            return _erased(around.tombstone) or _skipped(order)
     if order.sync_state == SyncState.SENDING and order.due_at is not None and order.due_at > now:
         return _("Being sent to Bronto right now. Nothing to do.")
     return _blocked(order, status, now, around) or _queued(order, status, now, around)
@@ -219,6 +222,18 @@ def tracking_trouble(order: Order) -> str:
         "campaign links belong to this Bronto account."
     )
     return text if site is None else " ".join([text, _("This one names the site %(site)s.") % {"site": site}])
+
+
+def _erased(tombstone: Tombstone | None) -> str:
+    """Say that Bronto still has an order whose customer was erased, if that is so."""
+    if tombstone is None or tombstone.done_at is not None:
+        return ""
+    if tombstone.due_at is None:
+        return _(
+            "Erased with its customer, but Bronto has refused to delete it. Never sent again. "
+            "See the deletions at Bronto for its reason, and try again there."
+        )
+    return _("Erased with its customer; Bronto is still to confirm the deletion. Never sent again.")
 
 
 def _skipped(order: Order) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import hints
 from bronto_orders.models import DbNow, Order, Presence, SyncState, Tombstone
+from bronto_orders.models.deliverable import ERASED
 
 Kind = Tombstone.Kind
 
@@ -94,3 +96,24 @@ def accounts_due(among: Collection[str], *, using: str) -> list[str]:
     """Return those of these accounts that have anything to send now, orders or deletions, by name."""
     orders = Order.objects.using(using).accounts_due(among)
     return sorted({*orders, *Tombstone.objects.using(using).accounts_due(among)})
+
+
+def is_erased(order: Order) -> bool:
+    """Tell whether the order's customer was erased, be it that somebody has brought the order back since."""
+    rows = Tombstone.objects.using(order._state.db or DEFAULT_DB_ALIAS).filter(kind=Kind.ERASED)
+    return rows.filter(account=order.account, customer_order_id=order.customer_order_id).exists()
+
+
+def erasures(orders: Iterable[Order]) -> dict[Any, Tombstone]:
+    """Return the tombstones of those orders that rest because their customer was erased, by the order's key.
+
+    One query; none where there is no such order. The orders are of one database.
+    """
+    erased = {(order.account, order.customer_order_id): order for order in orders if order.sync_reason == ERASED}
+    if not erased:
+        return {}
+    using = next(iter(erased.values()))._state.db or DEFAULT_DB_ALIAS
+    accounts, numbers = ({key[part] for key in erased} for part in (0, 1))
+    found = Tombstone.objects.using(using).filter(kind=Kind.ERASED, account__in=accounts, customer_order_id__in=numbers)
+    by_number = {(tombstone.account, tombstone.customer_order_id): tombstone for tombstone in found}
+    return {order.pk: by_number[key] for key, order in erased.items() if key in by_number}

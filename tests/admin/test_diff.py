@@ -296,9 +296,9 @@ def test_an_unknown_order_is_not_found(admin_client, bronto, object_id):
 
 
 @pytest.mark.parametrize("items", [1, 20])
-def test_the_page_takes_five_queries(admin_client, bronto, django_assert_num_queries, items):
+def test_the_page_takes_six_queries(admin_client, bronto, django_assert_num_queries, items):
     order = OrderFactory(items=items)
-    with django_assert_num_queries(5):  # session, user, order, items, gate
+    with django_assert_num_queries(6):  # session, user, order, tombstone, items, gate
         page(admin_client, order, "?all=1")
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.staticfiles import finders
 from django.test import Client
+from django.utils import timezone
 
 from bronto_orders.models import Order, Tombstone
-from tests.admin.conftest import LIST, staff
+from tests.admin.conftest import LIST, staff, url
 from tests.factories import OrderFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("no_bronto")]
@@ -109,3 +112,48 @@ class TestTombstones:
         assert staff("view_order", username="a").get(TOMBSTONES).status_code == 403
         assert b"Try again" in staff("erase_customer", username="b").get(TOMBSTONES).content
         assert b"Try again" not in staff("view_tombstone", username="c").get(TOMBSTONES).content
+
+
+class TestPagesOfAnErasedOrder:
+    @pytest.fixture(autouse=True)
+    def erased(self, admin_client: Client, orders: list[Order]) -> None:
+        choose(admin_client, *orders, confirmed="1")
+        self.order = orders[0]
+
+    def test_it_is_being_deleted_until_bronto_has_confirmed(self, admin_client: Client) -> None:
+        page = admin_client.get(url("change", self.order)).content.decode()
+        assert "being deleted at Bronto" in page
+        assert "Bronto is still to confirm the deletion." in page
+        assert f'href="{TOMBSTONES}?q={self.order.customer_order_id}"' in page
+        assert "shopper&#x27;s visit" not in page
+        Tombstone.objects.update(due_at=None)
+        assert "to be deleted at Bronto" in admin_client.get(url("change", self.order)).content.decode()
+        Tombstone.objects.update(done_at=timezone.now())
+        page = admin_client.get(url("change", self.order)).content.decode()
+        assert "not at Bronto" in page
+        assert "Bronto is still to confirm" not in page
+
+    def test_only_who_may_see_deletions_is_led_there(self) -> None:
+        page = staff("view_order").get(url("change", self.order)).content.decode()
+        assert "Erased with its customer" in page
+        assert TOMBSTONES not in page
+
+    def test_the_comparison_says_one_thing(self, admin_client: Client) -> None:
+        page = admin_client.get(url("diff", self.order)).content.decode()
+        assert page.count("The customer was erased; the order is never sent again.") == 1
+        for gone in ("<button", "bronto-diff", "bronto-push", "Show all fields", "Read again"):
+            assert gone not in page.partition('id="content-main"')[2].partition("</main>")[0]
+
+    def test_a_comparison_of_before_queues_nothing(self, admin_client: Client) -> None:
+        page = admin_client.post(url("diff_push", self.order), {"what": "all"}, follow=True).content.decode()
+        assert page.count("The customer was erased; the order is never sent again.") == 2
+        assert not Order.objects.owed().filter(pk=self.order.pk).exists()
+
+
+def test_the_button_is_red(admin_client: Client, orders: list[Order]) -> None:
+    page = choose(admin_client, orders[0]).content.decode()
+    assert 'class="default bronto-danger" value="Erase for good"' in page
+    path = finders.find("bronto_orders/admin.css")
+    assert isinstance(path, str)
+    rule = Path(path).read_text().partition(".bronto .bronto-danger {")[2].partition("}")[0]
+    assert "--button-bg: var(--delete-button-bg, #ba2121);" in rule  # white on it: 6.5 to 1

@@ -12,6 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.utils import timezone
 
+from bronto_orders.admin.columns import EMPTY, failed_tries
 from bronto_orders.admin.items import EDITABLE, NumberField
 from bronto_orders.models import LineItem, Order, SyncAttempt, SyncState
 from tests.admin.conftest import LIST, fields_of, staff, url
@@ -347,3 +348,28 @@ class TestAttribution:
         content = admin_client.get(url("change", order)).content.decode()
         assert "but not its tracking" in content
         assert "names the site" not in content
+
+
+@pytest.mark.parametrize(
+    ("on_delete", "text"),
+    [
+        ("keep", "Deleting the order here deletes nothing at Bronto."),
+        ("delete", "The order is deleted at Bronto, too, if Bronto has it."),
+    ],
+)
+def test_the_page_that_asks_says_what_a_deletion_means_at_bronto(admin_client, settings, on_delete, text):
+    settings.BRONTO_ORDERS = {**settings.BRONTO_ORDERS, "PRIVACY": {"ON_DELETE": on_delete}}
+    assert f"<p>{text}</p>" in admin_client.get(url("delete", OrderFactory())).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        ({"sync_state": "pending", "attempts": 2}, "2"),
+        ({"sync_state": "sending", "attempts": 2}, "1"),  # the second is under way
+        ({"sync_state": "rejected", "attempts": 0, "due_at": None}, EMPTY),
+    ],
+    ids=["waiting", "sending", "at rest"],
+)
+def test_tries_that_have_failed(columns: dict[str, Any], shown: str) -> None:
+    assert failed_tries(Order(**{"due_at": timezone.now(), **columns})) == shown

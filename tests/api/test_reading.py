@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from bronto_orders import exceptions
-from bronto_orders.models import AccountStatus, DbNow, Order, SyncState
+from bronto_orders.delivery.comparison import compare, report
+from bronto_orders.delivery.erasure import erase_customer
+from bronto_orders.models import AccountStatus, DbNow, Order, SyncState, Tombstone
 from tests.admin.conftest import FakeBronto, bronto
 from tests.api.conftest import READ, Api, kind, order_url, problems
 from tests.factories import LineItemFactory, OrderFactory, acknowledge
@@ -284,3 +287,38 @@ def test_accounts(somebody: Callable[..., Api]) -> None:
     assert default["counts"] == {"pending": 0, "sending": 0, "synced": 0, "rejected": 0, "skipped": 0}
     assert (outlet["account"], outlet["configured"], outlet["counts"]["pending"]) == ("outlet", False, 1)
     assert outlet["oldestDueSeconds"] >= 0
+
+
+def test_an_idle_push_is_told_as_the_command_tells_it(reader: Api, bronto: FakeBronto) -> None:
+    bronto.take(OrderFactory(customer_order_id="1"))
+    for idle in (True, False):
+        data = reader.get(order_url("1", "diff/")).data
+        told = report(compare(Order.objects.get()))["next_push"]
+        assert data["push"]["idle"] is told["idle"] is idle
+        Order.objects.update(shipping_details="by ship")
+
+
+class TestErased:
+    @pytest.fixture(autouse=True)
+    def erased(self, db: None) -> None:
+        acknowledge(OrderFactory(customer_order_id="1", email_address="jane@example.com"))
+        erase_customer("jane@example.com")
+
+    def test_bronto_may_have_it_until_it_has_confirmed(self, reader: Api, django_assert_num_queries: Any) -> None:
+        for presence in ("unsure", "absent"):
+            with django_assert_num_queries(4 + 4):  # signed in; order, items, gate, tombstone
+                shown = reader.get(order_url("1")).data
+            assert shown["sync"]["presence"] == presence
+            assert ("still to confirm" in shown["explanation"]) is (presence == "unsure")
+            assert reader.get(LIST).data["results"][0]["sync"] == shown["sync"]
+            Tombstone.objects.update(due_at=None, done_at=timezone.now())
+
+    def test_is_not_compared(self, reader: Api, bronto: FakeBronto) -> None:
+        data = reader.get(order_url("1", "diff/?all=true")).data
+        assert data["sentence"] == "The customer was erased; the order is never sent again."
+        assert (data["brontoAnswered"], data["changes"], data["push"], bronto.calls) == (False, [], None, [])
+
+    def test_is_not_resynced(self, reader: Api) -> None:
+        answer = reader.post(order_url("1", "resync/"))
+        assert (answer.status_code, kind(answer)) == (409, "erased")
+        assert Order.objects.get().sync_state == SyncState.SKIPPED

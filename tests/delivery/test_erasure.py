@@ -91,7 +91,7 @@ class TestHere:
         order.refresh_from_db()
         assert (order.sync_state, order.sync_reason, order.due_at) == ("skipped", "erased", None)
         assert (order.grand_total, order.currency) == (OrderFactory.grand_total, "USD")
-        assert "never sent again" in explain.describe(order)
+        assert "Never sent again" in explain.describe(order)
 
     def test_nobody_elses_orders_are_touched(self, bronto: FakeBronto) -> None:
         of_jane()

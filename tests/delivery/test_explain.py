@@ -12,8 +12,9 @@ from bronto_orders import payloads
 from bronto_orders.admin import columns
 from bronto_orders.conf import bronto_settings
 from bronto_orders.delivery import explain, gate, policy
+from bronto_orders.delivery.erasure import erase_customer
 from bronto_orders.delivery.explain import Surroundings
-from bronto_orders.models import AccountStatus, Order, Presence, SyncAttempt, SyncState
+from bronto_orders.models import AccountStatus, Order, Presence, SyncAttempt, SyncState, Tombstone
 from tests.factories import OrderFactory
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -212,3 +213,27 @@ def test_the_newest_attempt_counts() -> None:
     assert "subtotal" in explain.describe(row)
     SyncAttempt.objects.create(**common)
     assert "Bronto took the order 1 second ago" in explain.describe(row)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"due_at": NOW}, "Erased with its customer; Bronto is still to confirm the deletion. Never sent again."),
+        ({}, "Erased with its customer, but Bronto has refused to delete it. Never sent again. "),
+        ({"done_at": NOW}, "Erased with its customer: never sent again, and emptied again"),
+    ],
+    ids=["owed", "refused", "done"],
+)
+def test_an_erased_order_until_bronto_has_confirmed(columns: dict[str, Any], expected: str) -> None:
+    tombstone = Tombstone(kind=Tombstone.Kind.ERASED, **columns)
+    assert explained(order("skipped", "erased", due_at=None), tombstone=tombstone).startswith(expected)
+
+
+@pytest.mark.django_db
+def test_an_erased_order_is_described_by_its_own_tombstone() -> None:
+    row, other = OrderFactory(email_address="jane@example.com"), OrderFactory(email_address="jane@example.com")
+    erase_customer("jane@example.com")
+    Tombstone.objects.filter(customer_order_id=other.customer_order_id).update(due_at=None, done_at=NOW)
+    for each, expected in [(row, "Erased with its customer; "), (other, "Erased with its customer: ")]:
+        each.refresh_from_db()
+        assert explain.describe(each).startswith(expected)

@@ -26,7 +26,7 @@ class Command(BaseCommand):
     help = (
         "Compare an order with what Bronto last acknowledged and with what Bronto has now. Changes nothing. "
         "The exit code is 0 when the shop and Bronto agree, 1 when they differ, and 2 when nobody knows: there is no "
-        "such order in the shop, or Bronto cannot be read."
+        "such order in the shop, its customer was erased, or Bronto cannot be read."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         comparison = compare(self._order(options))
         if options["json"]:
             self.stdout.write(pretty(report(comparison)))
-        else:
+        elif not comparison.erased:
             self._print(comparison, show_all=options["all"])
         if comparison.reading.trouble:
             raise CommandError(comparison.reading.trouble, returncode=UNKNOWN)

@@ -164,7 +164,7 @@ def _middleware_problems(tracking: conf.TrackingSettings) -> Iterator[conf.Probl
         yield conf.Problem(
             path="MIDDLEWARE",
             message=f"has no {SESSIONS!r} before {MIDDLEWARE!r}, so that PERSIST cannot keep a click in the session.",
-            hint=f"Move {MIDDLEWARE!r} behind it.",
+            hint=f"Move {MIDDLEWARE!r} behind it." if sessions else f"Add it before {MIDDLEWARE!r}.",
             check=73,
         )
     if authentication and authentication[0] > ours:

@@ -236,6 +236,11 @@ class TestMiddleware:
         assert self.ids(self.OURS, self.SESSIONS, PERSIST=persist) == expected
         assert self.ids(self.OURS, PERSIST=persist) == expected
 
+    def test_what_is_not_there_cannot_be_moved(self) -> None:
+        (moved,) = self.check(self.OURS, self.SESSIONS, PERSIST="session")
+        (added,) = self.check(self.OURS, PERSIST="session")
+        assert (moved.hint, added.hint) == (f"Move {self.OURS!r} behind it.", f"Add it before {self.OURS!r}.")
+
     def test_before_users(self) -> None:
         assert self.ids(self.SESSIONS, self.OURS, self.USERS, PERSIST="session") == ["W074"]
         assert self.ids(self.OURS, self.SESSIONS, self.USERS, PERSIST="session") == ["E073", "W074"]
@@ -492,4 +497,4 @@ class TestCelery:
         exec(snippet, given)
         assert ids(given["BRONTO_ORDERS"]) == []
         options = {name.removeprefix("CELERY_"): value for name, value in given.items() if name.startswith("CELERY_")}
-        assert self.ids(BROKER_URL="redis://", **options) == []
+        assert self.ids(**options) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -147,6 +148,7 @@ class TestResync:
             ["--all", "--number", "a"],
             ["--account", "nobody"],
             ["--number", "nobody"],
+            ["--reason", "nonsense"],
             ["--since", "yesterday"],
             ["--until", "2026-13-01"],
             ["--all", "--force-events", "--yes"],
@@ -187,6 +189,39 @@ class TestResync:
         with pytest.raises(CommandError, match="1 rejected") as caught:
             run("bronto_resync", "--number", "b", "--force", "--wait")
         assert caught.value.returncode == 1
+
+    def test_waiting_says_that_nothing_was_sent(self, bronto: FakeBronto, monkeypatch: pytest.MonkeyPatch) -> None:
+        def work(seconds: float) -> None:
+            run("bronto_deliver", "--account", "default")
+
+        sent = len(bronto.calls)
+        monkeypatch.setattr(bronto_resync, "time", SimpleNamespace(sleep=work, monotonic=time.monotonic))
+        out = run("bronto_resync", "--account", "default", "--wait")
+        assert out.endswith("2 synced, 2 of them unchanged and not sent.\n")
+        assert len(bronto.calls) == sent
+
+    def test_waiting_says_what_stops_the_orders(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        steps = iter([{"paused": False, "held_until": timezone.now() + timedelta(hours=1)}, {"held_until": None}])
+
+        def wait(seconds: float) -> None:
+            AccountStatus.objects.filter(account="default").update(**next(steps, {}))
+            run("bronto_deliver", "--account", "default")
+
+        AccountStatus.objects.filter(account="default").update(paused=True, held_message="Bronto is away.")
+        monkeypatch.setattr(bronto_resync, "time", SimpleNamespace(sleep=wait, monotonic=time.monotonic))
+        paused, held, *_rest = run("bronto_resync", "--number", "a", "--force", "--wait").splitlines()[2:]
+        assert paused == "0 of 1 done; account default is paused."
+        assert re.fullmatch(r"0 of 1 done; account default is held until .*: Bronto is away\.", held)
+
+    def test_an_unknown_reason_is_told_the_nearest(self) -> None:
+        with pytest.raises(CommandError, match="Did you mean 'no_contact'"):
+            run("bronto_resync", "--reason", "nocontact", "--dry-run")
+
+    @pytest.mark.parametrize("reason", ["invalid", "invalid:currency"])
+    def test_invalid_content(self, reason: str) -> None:
+        Order.objects.filter(customer_order_id="a").update(sync_state="skipped", sync_reason="invalid:currency")
+        assert "1 selected." in run("bronto_resync", "--reason", reason, "--dry-run")
+        assert "0 selected." in run("bronto_resync", "--reason", "invalid:tid", "--dry-run")
 
     def test_a_bar_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("bronto_orders.delivery.selections.CHUNK", 1)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
+from bronto_orders.tracking import is_tid
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
@@ -31,6 +33,12 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text("utf-8")):
         if not target.startswith(("http://", "https://")):
             assert (document.parent / target).exists(), target
+
+
+def test_calls_can_be_pasted() -> None:
+    tids = re.findall(r'"tid": "([^"]*)"', (ROOT / "docs" / "tracking.md").read_text("utf-8"))
+    assert tids
+    assert all(map(is_tid, tids))
 
 
 def recipes() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import override_settings
 
 from bronto_orders.management.commands import bronto_erase
-from bronto_orders.models import Order, Tombstone
+from bronto_orders.models import AccountStatus, Order, Tombstone
 from bronto_orders.testing import deliver_all
 from tests.factories import OrderFactory
 from tests.fakes import FakeBronto
@@ -98,6 +98,14 @@ def test_does_not_wait_for_ever(bronto: FakeBronto) -> None:
     with pytest.raises(CommandError, match="1 wait and 0 were refused") as caught:
         erase(EMAIL, "--wait", "0.1")
     assert caught.value.returncode == 2
+
+
+def test_says_what_the_deletions_wait_for(bronto: FakeBronto) -> None:
+    OrderFactory(email_address=EMAIL)
+    AccountStatus.objects.create(account="default", paused=True)
+    AccountStatus.objects.create(account="eu", paused=True)
+    with pytest.raises(CommandError, match=r"0 were refused; account default is paused\. The admin"):
+        erase(EMAIL, "--wait", "0.1")
 
 
 def test_a_refused_deletion_is_told_of(bronto: FakeBronto) -> None:

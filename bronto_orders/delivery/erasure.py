@@ -25,6 +25,7 @@ from bronto_orders.delivery import personal, tombstones
 from bronto_orders.models import Order, SyncState, Tombstone
 from bronto_orders.models.deliverable import ERASED
 from bronto_orders.models.querysets import OrderQuerySet
+from bronto_orders.models.tombstone import TombstoneQuerySet
 
 #: Tries for an order that comes to a deadlock: who deletes it locks its attempts first.
 TRIES = 5
@@ -81,10 +82,18 @@ def orders_of(email: str, *, account: str | None = None, using: str = DEFAULT_DB
 
 def outstanding(*, account: str | None = None, using: str = DEFAULT_DB_ALIAS) -> Outstanding:
     """Return how many deletions of erased orders Bronto has not confirmed."""
-    erased = Tombstone.objects.using(using).filter(kind=Tombstone.Kind.ERASED)
-    if account is not None:
-        erased = erased.filter(account=account)
+    erased = _erased(account, using)
     return Outstanding(owed=erased.owed().count(), refused=erased.refused().count())
+
+
+def waiting_accounts(*, account: str | None = None, using: str = DEFAULT_DB_ALIAS) -> set[str]:
+    """Return the accounts for which deletions of erased orders wait."""
+    return set(_erased(account, using).owed().order_by().values_list("account", flat=True).distinct())
+
+
+def _erased(account: str | None, using: str) -> TombstoneQuerySet:
+    erased = Tombstone.objects.using(using).filter(kind=Tombstone.Kind.ERASED)
+    return erased if account is None else erased.filter(account=account)
 
 
 def _erase_row(rows: OrderQuerySet, trigger: str, using: str) -> Order | None:

@@ -86,6 +86,8 @@ SKIPPED = {
     ),
     "invalid:order": gettext_lazy("Not sent: the order cannot be turned into a request. Tell the developers."),
 }
+#: What ``sync_reason`` may hold, beside ``invalid:`` and the field that is.
+REASONS = sorted(code for code in {*WAITING, *REJECTED, *SKIPPED} if code and not code.startswith(INVALID))
 #: Why a whole account is held, by ``held_reason``.
 HELD = {
     "auth": gettext_lazy(

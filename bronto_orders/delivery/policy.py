@@ -171,9 +171,8 @@ def _refused(exchange: Exchange, settings: DeliverySettings) -> Decision:
 
 
 def _service_words(error: errors.BrontoError | None) -> str:
-    if isinstance(error, errors.APIError):
-        return (error.reason or f"HTTP {error.status}").rstrip(".")
-    return type(error).__name__
+    """Return the service's reason. Errors in which it has not spoken have none."""
+    return (error.reason or f"HTTP {error.status}").rstrip(".") if isinstance(error, errors.APIError) else ""
 
 
 def _not_found(exchange: Exchange, settings: DeliverySettings) -> Decision:
@@ -374,6 +373,11 @@ _refused_credentials = _hold(
     gettext_noop("Bronto refuses the account's credentials (%(words)s); the account waits until they work again."),
     Standing.AUTH,
 )
+_refused_client = _hold(
+    "auth",
+    gettext_noop("Bronto refuses the account's credentials; the account waits until they work again."),
+    Standing.AUTH,
+)
 _misconfigured = _hold(
     "configuration",
     gettext_noop("What answers at API_URL does not speak Bronto's Orders API (%(words)s); the account waits."),
@@ -410,7 +414,7 @@ TABLE: dict[type, Rule] = {
     type(None): _accepted,
     errors.BadRequestError: _refused,
     errors.AuthenticationError: _not_let_in,
-    errors.TokenRefusedError: _refused_credentials,
+    errors.TokenRefusedError: _refused_client,
     errors.TokenUnavailableError: _not_sent,
     errors.NotFoundError: _not_found,
     errors.DuplicateOrderError: _duplicate,

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
-from django.db.models import Case, CharField, Count, F, Max, Q, Value, When
+from django.db.models import Case, CharField, Count, Exists, F, Max, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -505,6 +505,14 @@ def progress(run: ResyncRun) -> Progress:
     orders = Order.objects.using(run._state.db or DEFAULT_DB_ALIAS).filter(resync_run=run.pk).order_by()
     counted = orders.annotate(outcome=outcome, why=reason).values_list("outcome", "why").annotate(count=Count("pk"))
     return Progress(run=run, outcomes={(state, why): count for state, why, count in counted})
+
+
+def unchanged(run: ResyncRun) -> int:
+    """Count the run's orders that Bronto had in this very state, so that nothing was sent. Reads their attempts."""
+    attempts = SyncAttempt.objects.filter(order=OuterRef("pk"), revision__gte=OuterRef("resync_revision"))
+    sent = Exists(attempts.exclude(operation=SyncAttempt.Operation.LOOKUP))
+    orders = Order.objects.using(run._state.db or DEFAULT_DB_ALIAS).filter(resync_run=run.pk)
+    return orders.filter(~sent, acked_revision__gte=F("resync_revision")).count()
 
 
 def running(*, using: str = DEFAULT_DB_ALIAS) -> list[tuple[ResyncRun, int]]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -153,6 +153,23 @@ def _add_gate(overview: Overview, row: Any) -> None:
     if row.shut:
         overview.paused, overview.held_until, overview.held_code = row.paused, row.held_until, row.held_reason
         overview.held_reason = row.held_message.rstrip(".") or row.held_reason
+
+
+def stops(accounts: Iterable[str], *, using: str = DEFAULT_DB_ALIAS) -> dict[str, str]:
+    """Say of each of the accounts that is paused or held now that it is, and why."""
+    rows = AccountStatus.objects.using(using).filter(claims.shut(), account__in=accounts).order_by("account")
+    return {row.account: "paused" if row.paused else _held(row) for row in rows}
+
+
+def why_waiting(accounts: Iterable[str], *, using: str = DEFAULT_DB_ALIAS) -> str:
+    """Return what to add to a line about orders of these accounts that wait; empty when only workers are waited for."""
+    return "".join(
+        f"; account {account} is {words.rstrip('.')}" for account, words in stops(accounts, using=using).items()
+    )
+
+
+def _held(row: AccountStatus) -> str:
+    return f"held until {row.held_until:%H:%M:%S %Z}: {row.held_message or row.held_reason}"
 
 
 def health(*, max_age: float = 600.0, using: str = DEFAULT_DB_ALIAS) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import sys
 import threading
@@ -55,7 +56,8 @@ def _serve(options: Options, ends: SimpleQueue[int]) -> None:
             server = SandboxServer(Application(service), options.host, options.port, on_stop=service.faults.wake)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise _StartError(f"cannot listen on {options.host} port {options.port}: {reason}") from None
+            hint = "; choose another with --port" if getattr(error, "errno", None) == errno.EADDRINUSE else ""
+            raise _StartError(f"cannot listen on {options.host} port {options.port}: {reason}{hint}") from None
         try:
             if ends.empty():
                 server.start()

@@ -6,9 +6,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from bronto_orders.tracking import QUERY_PARAMETER
+from bronto_orders.tracking import QUERY_PARAMETER, Note
 from demo_project.shop.campaigns import CAMPAIGNS
 from demo_project.shop.cart import Cart
 from demo_project.shop.forms import CheckoutForm, QuantityForm
@@ -20,12 +20,12 @@ from demo_project.shop.privacy import COOKIE, REFUSED, consent
 PURCHASES = "purchases"
 
 
-@require_GET
+@require_safe
 def products(request: HttpRequest) -> HttpResponse:
     return render(request, "shop/products.html", {"products": Product.objects.all()})
 
 
-@require_GET
+@require_safe
 def product(request: HttpRequest, slug: str) -> HttpResponse:
     found = get_object_or_404(Product, slug=slug)
     return render(request, "shop/product.html", {"product": found, "form": QuantityForm()})
@@ -42,7 +42,7 @@ def add(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("shop:cart")
 
 
-@require_GET
+@require_safe
 @never_cache
 def inbox(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
@@ -58,7 +58,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
     return render(request, "shop/inbox.html", {"mails": mails})
 
 
-@require_GET
+@require_safe
 @never_cache
 def cart(request: HttpRequest) -> HttpResponse:
     return render(request, "shop/cart.html", {"cart": Cart(request.session)})
@@ -75,7 +75,7 @@ def change(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("shop:cart")
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def checkout(request: HttpRequest) -> HttpResponse:
     cart = Cart(request.session)
@@ -92,10 +92,10 @@ def checkout(request: HttpRequest) -> HttpResponse:
     return redirect(purchase)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def privacy(request: HttpRequest) -> HttpResponse:
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "shop/privacy.html", {"is_allowed": consent(request)})
     response = redirect("shop:privacy")
     if request.POST.get("choice") == REFUSED:
@@ -105,11 +105,17 @@ def privacy(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@require_GET
+@require_safe
 @never_cache
 def thanks(request: HttpRequest, pk: int) -> HttpResponse:
     if pk not in request.session.get(PURCHASES, []):
         raise Http404("Not a purchase of this visitor.")
     purchase = get_object_or_404(Purchase.objects.select_related("mirror"), pk=pk)
-    lines = purchase.lines.select_related("product")
-    return render(request, "shop/thanks.html", {"purchase": purchase, "lines": lines, "order": purchase.mirror})
+    order = purchase.mirror
+    context = {
+        "purchase": purchase,
+        "lines": purchase.lines.select_related("product"),
+        "order": order,
+        "why_not_credited": dict(Note.choices).get(order.attribution_note) if order else None,
+    }
+    return render(request, "shop/thanks.html", context)

@@ -65,6 +65,13 @@ def test_refused_credentials_hold_the_account(exchange: Exchange, error: errors.
     assert decision.presence is None
 
 
+def test_staff_read_the_services_words_or_none() -> None:
+    told = "Bronto refuses the account's credentials"
+    assert after(ADD, errors.TokenRefusedError()).message.startswith(f"{told};")
+    assert after(ADD, bad(errors.AuthenticationError, 401)).message.startswith(f"{told} (HTTP 401);")
+    assert after(ADD, bad(errors.AuthenticationError, 401, "Scope.")).message.startswith(f"{told} (Scope);")
+
+
 class TestNotLetIn:
     @pytest.mark.parametrize("status", [401, 403])
     @pytest.mark.parametrize(

@@ -131,7 +131,10 @@ def test_port_in_use(start):
         code, rest, errors = process.stop()
 
     assert (code, process.first_line + rest) == (1, "")
-    assert re.fullmatch(r"bronto_sandbox: cannot listen on 127\.0\.0\.1 port \d+: Address already in use\n", errors)
+    told = (
+        r"bronto_sandbox: cannot listen on 127\.0\.0\.1 port \d+: Address already in use; choose another with --port\n"
+    )
+    assert re.fullmatch(told, errors)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery import claims, resync, turns
+from bronto_orders.delivery import resync, status, turns
 from bronto_orders.exceptions import BrontoConfigurationError
-from bronto_orders.models import AccountStatus
 
 #: Seconds between looks for due orders with --loop.
 PAUSE_SECONDS = 1.0
@@ -67,15 +66,6 @@ class Command(BaseCommand):
             if turn.error:
                 complaints += {str(turn.error)}.difference(complaints)
             elif options["verbosity"] and (turn.report.counts or not options["loop"]):
-                self.stdout.write(f"{turn.account}: {turn.report}{self._hold(turn.account, using)}")
+                why = status.stops([turn.account], using=using).get(turn.account)
+                self.stdout.write(f"{turn.account}: {turn.report}" + (f"; {why}" if why else ""))
         return complaints
-
-    @staticmethod
-    def _hold(account: str, using: str) -> str:
-        """Say why the account's orders wait, if they do."""
-        held = AccountStatus.objects.using(using).filter(claims.shut(), account=account).first()
-        if held is None:
-            return ""
-        if held.paused:
-            return "; paused"
-        return f"; held until {held.held_until:%H:%M:%S %Z}: {held.held_message or held.held_reason}"

@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery.erasure import erase_customer, orders_of, outstanding
+from bronto_orders.delivery.erasure import erase_customer, orders_of, outstanding, waiting_accounts
+from bronto_orders.delivery.status import why_waiting
 from bronto_orders.exceptions import BrontoConfigurationError
 
 UNCONFIRMED = 2
@@ -74,8 +75,9 @@ class Command(BaseCommand):
         while (left := outstanding(account=account, using=using)).owed and time.monotonic() < ends_at:
             time.sleep(min(PAUSE_SECONDS, seconds))
         if left.owed or left.refused:
+            why = why_waiting(waiting_accounts(account=account, using=using), using=using)
             raise CommandError(
-                f"Bronto has not confirmed all deletions: {left.owed} wait and {left.refused} were refused. "
+                f"Bronto has not confirmed all deletions: {left.owed} wait and {left.refused} were refused{why}. "
                 "The admin has them under “Deletions at Bronto”.",
                 returncode=UNCONFIRMED,
             )

@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from datetime import time as clock
+from difflib import get_close_matches
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -13,7 +14,9 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from bronto_orders.conf import bronto_settings
-from bronto_orders.delivery.resync import Options, Plan, Progress, advance, plan, progress, start_run
+from bronto_orders.delivery.explain import INVALID, REASONS
+from bronto_orders.delivery.resync import Options, Plan, Progress, advance, plan, progress, start_run, unchanged
+from bronto_orders.delivery.status import why_waiting
 from bronto_orders.exceptions import BrontoConfigurationError
 from bronto_orders.models import Order, ResyncRun, SyncState
 from bronto_orders.models.querysets import OrderQuerySet
@@ -23,6 +26,9 @@ USAGE = 2
 #: Seconds between looks at the orders' progress, and between two lines about it in a log.
 LOOK_SECONDS, LINE_SECONDS = 1.0, 10.0
 BAR_WIDTH = 30
+#: ``--reason`` for all orders with content that Bronto would refuse, whatever the field; the REST API has it as well.
+ANY_INVALID = "invalid"
+KNOWN_REASONS = sorted([*REASONS, ANY_INVALID])
 
 
 class Command(BaseCommand):
@@ -36,7 +42,7 @@ class Command(BaseCommand):
         parser.add_argument("--all", action="store_true", help="all orders; otherwise at least one filter is needed")
         parser.add_argument("--account", help="orders of this account")
         parser.add_argument("--state", choices=SyncState.values, help="orders in this state")
-        parser.add_argument("--reason", help="orders with this reason, such as no_contact")
+        parser.add_argument("--reason", help=f"orders with this reason: {', '.join(KNOWN_REASONS)} or {INVALID}<field>")
         parser.add_argument("--number", action="append", default=[], help="the order with this number; repeatable")
         parser.add_argument("--since", help="orders with an order date from this day or moment on (ISO 8601)")
         parser.add_argument("--until", help="orders with an order date up to this day, included, or moment, excluded")
@@ -88,7 +94,7 @@ class Command(BaseCommand):
         given = {
             "account": options["account"],
             "sync_state": options["state"],
-            "sync_reason": options["reason"],
+            **_reason(options["reason"]),
             "customer_order_id__in": options["number"],
             "order_date__gte": _moment("--since", options["since"]),
             "order_date__lt": _moment("--until", options["until"], end=True),
@@ -125,13 +131,16 @@ class Command(BaseCommand):
         self._say(options, f"{run.queued} queued, {run.already_queued} queued already, {run.left_out} left out.")
 
     def _wait(self, run: ResyncRun, options: dict[str, Any], bar: _Bar | None) -> None:
-        told_at = time.monotonic()
+        told_at, told = time.monotonic(), ""
         while not (known := progress(run)).is_over:
+            why = _why_waiting(run)
+            if why != told or (not bar and time.monotonic() - told_at >= LINE_SECONDS):
+                told_at, told = time.monotonic(), why
+                if bar:
+                    bar.end()
+                self._say(options, f"{known.done} of {known.total} done{why}.")
             if bar:
                 bar.show("done", known.done, known.total)
-            elif time.monotonic() - told_at >= LINE_SECONDS:
-                told_at = time.monotonic()
-                self._say(options, f"{known.done} of {known.total} done.")
             time.sleep(LOOK_SECONDS)
             run.refresh_from_db()
 
@@ -141,7 +150,7 @@ class Command(BaseCommand):
         if not options["wait"]:
             return
         known = progress(run)
-        self._say(options, _outcomes(known))
+        self._say(options, _outcomes(known, unchanged(run)))
         if known.failed:
             raise CommandError(f"{known.failed} rejected.", returncode=1)
 
@@ -167,6 +176,17 @@ class _Bar:
     def end(self) -> None:
         if self.shown:
             self.out.write("")
+
+
+def _reason(code: str | None) -> dict[str, str | None]:
+    """Return the condition for orders with a reason."""
+    if code == ANY_INVALID:
+        return {"sync_reason__startswith": INVALID}
+    if code and code not in KNOWN_REASONS and not code.startswith(INVALID):
+        near = get_close_matches(code, KNOWN_REASONS, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(KNOWN_REASONS)}, {INVALID}<field>."
+        raise CommandError(f"There is no reason {code!r}. {hint}", returncode=USAGE)
+    return {"sync_reason": code}
 
 
 def _moment(option: str, text: str | None, *, end: bool = False) -> datetime | None:
@@ -213,7 +233,15 @@ def _span(seconds: float) -> str:
     return str(timedelta(seconds=max(1, round(seconds))))
 
 
-def _outcomes(known: Progress) -> str:
+def _why_waiting(run: ResyncRun) -> str:
+    """Say of the accounts whose orders the run waits for which are paused or held."""
+    using = run._state.db or DEFAULT_DB_ALIAS
+    waiting = Order.objects.using(using).owed().filter(resync_run=run.pk).order_by()
+    return why_waiting(waiting.values_list("account", flat=True).distinct(), using=using)
+
+
+def _outcomes(known: Progress, unsent: int) -> str:
     parts = [f"{count} {state} {reason}".rstrip() for (state, reason), count in sorted(known.outcomes.items())]
+    parts += [f"{unsent} of them unchanged and not sent"] if unsent else []
     parts += [f"{known.elsewhere} in a later resync"] if known.elsewhere else []
     return ", ".join(parts) + "." if parts else "Nothing was queued."

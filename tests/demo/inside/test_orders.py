@@ -94,6 +94,20 @@ def test_thanks_look_again_while_the_order_travels(shopper: Client, thanks: str)
     assert 'data-state="pending"' in html
 
 
+def test_thanks_show_why_the_order_still_travels(shopper: Client, thanks: str) -> None:
+    Order.objects.update(sync_message="Bronto could not be reached; trying again.")
+    assert b"Bronto could not be reached; trying again." in shopper.get(thanks).content
+
+
+def test_thanks_show_why_no_email_is_credited(shopper: Client) -> None:
+    put_in_cart(shopper, "bronto-mug")
+    thanks = check_out(shopper)
+    Order.objects.update(
+        sync_state="synced", due_at=None, has_tracking=False, synced_at=Purchase.objects.get().placed_at
+    )
+    assert "no: the visitor came by no campaign link</dd>" in shopper.get(thanks).content.decode()
+
+
 def test_thanks_show_what_bronto_said(shopper: Client, thanks: str) -> None:
     purchase = Purchase.objects.get()
     Order.objects.update(

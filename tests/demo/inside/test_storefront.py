@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.cache import SessionStore
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
@@ -71,6 +72,21 @@ def test_a_landing_is_remembered_until_checkout(shopper: Client) -> None:
     shopper.get("/products/bronto-mug/", {"_bta_tid": CAMPAIGNS[0].tid(timezone.now())})
     put_in_cart(shopper, "fern-print")
     assert b"campaign e-mail" in shopper.get("/checkout/").content
+
+
+def test_staff_are_told_that_they_are_not_tracked(shopper: Client) -> None:
+    landing = {"_bta_tid": CAMPAIGNS[0].tid(timezone.now())}
+    assert b"is credited to it" in shopper.get("/products/bronto-mug/", landing).content
+    shopper.force_login(get_user_model().objects.create_superuser("staff"))
+    html = shopper.get("/products/bronto-mug/", landing).content
+    assert b"staff are not tracked" in html
+    assert b"is credited to it" not in html
+
+
+@pytest.mark.parametrize("page", ["/", "/products/bronto-mug/", "/inbox/", "/cart/", "/privacy/"])
+def test_pages_answer_head(shopper: Client, page: str) -> None:
+    response = shopper.head(page)
+    assert (response.status_code, response.content) == (200, b"")
 
 
 def test_cart_adds_up(shopper: Client) -> None:

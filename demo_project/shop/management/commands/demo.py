@@ -26,7 +26,7 @@ WELCOME = """
 
   Try this: follow a link in the inbox, buy something, and watch the thank-you page while the order
   travels to Bronto. Mark the purchase as shipped in the admin, then reload. Then press Outage in the
-  sandbox, buy something else, and see how it arrives once you press Clear.
+  sandbox, buy something else, and see how it arrives once you press Clear faults.
 
   Logs are in {logs}/. Ctrl-C ends it all.
 """

@@ -165,7 +165,7 @@ def test_each_reason_has_a_sentence_and_words() -> None:
     ends |= {("pending", "deletion"), ("skipped", "erased")}
     assert {(state, reason) for state, reason in ends if reason not in known[state]} == set()
     assert {reason for _state, reason in ends if reason and reason not in columns.REASONS} == set()
-    assert explain.REASONS == sorted(columns.REASONS)
+    assert sorted(columns.REASONS) == explain.REASONS
     # And none is left of what no longer happens.
     codes = {(state, reason) for state, table in known.items() for reason in table if not reason.startswith("invalid:")}
     assert codes == ends

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Collection
 from contextlib import nullcontext
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, models, transaction
 from django.db.models import Case, Exists, F, Q, QuerySet, Subquery, Value, When
@@ -202,19 +202,30 @@ def waiting(delay: float) -> dict[str, Any]:
     return {"sync_state": SyncState.PENDING, "due_at": DbNow(delay), "crashes": 0, **_NO_LEASE}
 
 
-def lock(orders: Collection[Order], *, using: str) -> tuple[dict[Any, uuid.UUID | None], set[Any]]:
+class Locked(NamedTuple):
+    """What stands in a row that is locked."""
+
+    lease_token: uuid.UUID | None
+    revision: int
+
+
+def lock(orders: Collection[Order], *, using: str) -> tuple[dict[Any, Locked], set[Any]]:
     """Lock rows that nobody else has locked, without waiting.
 
-    Returns the lease token of each by its key, and the keys of all that exist. A shop's long transaction on one order
+    Returns what stands in each by its key, and the keys of all that exist. A shop's long transaction on one order
     must not hold up the results of others, nor can two that wait for each other's rows come to a deadlock when one of
     them does not wait. SQLite has one writer anyway.
     """
     rows = Order.objects.using(using).filter(pk__in=[order.pk for order in orders])
     if not connections[using].features.has_select_for_update_skip_locked:
-        locked = dict(rows.values_list("pk", "lease_token"))
+        locked = _contents(rows)
         return locked, set(locked)
-    locked = dict(rows.order_by("pk").select_for_update(skip_locked=True).values_list("pk", "lease_token"))
+    locked = _contents(rows.order_by("pk").select_for_update(skip_locked=True))
     return locked, set(locked) if len(locked) == len(orders) else set(rows.values_list("pk", flat=True))
+
+
+def _contents(rows: OrderQuerySet) -> dict[Any, Locked]:
+    return {pk: Locked(*columns) for pk, *columns in rows.values_list("pk", *Locked._fields)}
 
 
 def hand_back(orders: Collection[Order], *, using: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -84,8 +83,8 @@ class Settled:
 def settle(ends: Sequence[Settled], *, using: str) -> None:
     """Record orders that came to rest without a request; one that the shop has locked waits for its lease to end."""
     with transaction.atomic(using=using):
-        tokens, _existing = claims.lock([end.order for end in ends], using=using)
-        done = [end for end in ends if _is_held(end.order, tokens)]
+        locked, _existing = claims.lock([end.order for end in ends], using=using)
+        done = [end for end in ends if _is_held(end.order, locked)]
         unchanged = [_lease(end.order) for end in done if end.state is SyncState.SYNCED]
         _run(_REST_UNCHANGED, unchanged, using)
         for end in done:
@@ -144,13 +143,14 @@ def record(
     kept: list[Decided] = []
     lost: list[Decided] = []
     with transaction.atomic(using=using):
-        tokens, existing = claims.lock([*(item.order for item in decided), *unsent], using=using)
-        claims.hand_back([order for order in unsent if order.pk in tokens], using=using)
+        locked, existing = claims.lock([*(item.order for item in decided), *unsent], using=using)
+        claims.hand_back([order for order in unsent if order.pk in locked], using=using)
         for item in decided:
-            if item.order.pk in tokens:
-                (kept if _is_held(item.order, tokens) else lost).append(item)
+            if item.order.pk in locked:
+                (kept if _is_held(item.order, locked) else lost).append(item)
         accepted = [item for item in kept if item.decision.state is SyncState.SYNCED]
-        brought = _brought_meanwhile([item.order for item in accepted], using)
+        moved_on = [item.order for item in accepted if locked[item.order.pk].revision > item.order.lease_revision]
+        brought = _brought_meanwhile(moved_on, using)
         _run(_ACKNOWLEDGE, [_acknowledged(item, brought.get(item.order.pk)) for item in accepted], using)
         for item in kept:
             if item.decision.state is not SyncState.SYNCED:
@@ -167,7 +167,7 @@ def record(
     for item in kept:
         _announce(item.order, item.decision.state, item.decision.reason, using)
     return [
-        replace(item, gate_changes={}) for item in decided if item.order.pk in existing and item.order.pk not in tokens
+        replace(item, gate_changes={}) for item in decided if item.order.pk in existing and item.order.pk not in locked
     ]
 
 
@@ -224,7 +224,7 @@ def _knowledge(item: Decided) -> dict[str, Any]:
 
 
 def _brought_meanwhile(orders: Sequence[Order], using: str) -> dict[Any, Document]:
-    """Return ``last_sent``, as it stands now, of orders that somebody may have disturbed since the claim."""
+    """Return ``last_sent``, as it stands now, of those of the orders that a lost lease may have disturbed."""
     if not orders:
         return {}
     rows = Order.objects.using(using).filter(_DISTURBED, pk__in=[order.pk for order in orders])
@@ -284,9 +284,9 @@ def _lease(order: Order) -> dict[str, Any]:
     return {"id": order.pk, "lease_token": order.lease_token}
 
 
-def _is_held(order: Order, tokens: Mapping[Any, uuid.UUID | None]) -> bool:
+def _is_held(order: Order, locked: Mapping[Any, claims.Locked]) -> bool:
     """Tell whether the lease that the order was claimed with still stands, of rows that are locked."""
-    return order.pk in tokens and tokens[order.pk] == order.lease_token
+    return order.pk in locked and locked[order.pk].lease_token == order.lease_token
 
 
 def _run(statement: PreparedUpdate, rows: Sequence[Mapping[str, Any]], using: str) -> None:

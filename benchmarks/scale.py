@@ -23,7 +23,7 @@ LEAST_OF_PROPORTION = 0.9
 
 #: Columns without a default in the database, and what they hold in an order at rest; ``n`` is a number.
 _TEXT = """contact_id shipping_details shipping_tracking_url message_id delivery_id tid tracking_cookie_name
-    tracking_cookie_value sync_reason sync_message"""
+    tracking_cookie_value attribution_source attribution_note sync_reason sync_message"""
 _AT_REST = {
     **dict.fromkeys(_TEXT.split(), "''"),
     "account": "'default'",
